@@ -1,0 +1,185 @@
+//! A link as a candidate of a decision, and the checks that make it eligible.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClientId, LinkId};
+
+/// What a cap limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapKind {
+    /// Calls at the same time: reservations held or confirmed.
+    Concurrency,
+    /// Calls answered over the link's lifetime, plus reservations still held.
+    Total,
+}
+
+/// One cap with its present use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cap {
+    /// What is limited.
+    pub kind: CapKind,
+    /// Units taken.
+    pub used: i64,
+    /// Units there are; `None` is unlimited, 0 is closed.
+    pub limit: Option<i64>,
+}
+
+impl Cap {
+    fn has_room(&self) -> bool {
+        self.limit.is_none_or(|limit| self.used < limit)
+    }
+}
+
+/// A link of the campaign with everything a decision looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The link.
+    pub link_id: LinkId,
+    /// Its client.
+    pub client_id: ClientId,
+    /// `forwarding_priority`: lower is tried first, equal values form a tier.
+    pub tier: i32,
+    /// Share inside the tier of a weighted campaign, at least 1.
+    pub weight: u32,
+    /// The link's status is active.
+    pub link_active: bool,
+    /// The client's status is active.
+    pub client_active: bool,
+    /// The client has an endpoint with an address to dial.
+    pub dialable: bool,
+    /// All caps that count for this link, with their use.
+    pub caps: Vec<Cap>,
+}
+
+/// The verdict on one candidate: eligible, or the first check it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Passed every check.
+    Eligible,
+    /// The link is not active.
+    LinkInactive,
+    /// The client is not active.
+    ClientInactive,
+    /// The client has no endpoint, or the endpoint no address.
+    NoEndpoint,
+    /// As many calls as `max_concurrency` allows are held or confirmed.
+    ConcurrencyCapReached,
+    /// Answered and held calls together reach `total_calls_allowed`.
+    TotalCapReached,
+    /// This call was offered to the link before.
+    AlreadyTried,
+}
+
+impl Check {
+    /// The code as tables, API and command line show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eligible => "eligible",
+            Self::LinkInactive => "link_inactive",
+            Self::ClientInactive => "client_inactive",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConcurrencyCapReached => "concurrency_cap_reached",
+            Self::TotalCapReached => "total_cap_reached",
+            Self::AlreadyTried => "already_tried",
+        }
+    }
+
+    /// The candidate could take calls if its caps and this call's history allowed it.
+    pub fn in_service(self) -> bool {
+        !matches!(
+            self,
+            Self::LinkInactive | Self::ClientInactive | Self::NoEndpoint
+        )
+    }
+}
+
+type Rule = fn(&Candidate, tried: &[LinkId]) -> Option<Check>;
+
+/// The checks in their order. A new rule is one more line here and one more code in [`Check`].
+const RULES: [Rule; 6] = [
+    |c, _| (!c.link_active).then_some(Check::LinkInactive),
+    |c, _| (!c.client_active).then_some(Check::ClientInactive),
+    |c, _| (!c.dialable).then_some(Check::NoEndpoint),
+    |c, _| c.cap_reached(CapKind::Concurrency, Check::ConcurrencyCapReached),
+    |c, _| c.cap_reached(CapKind::Total, Check::TotalCapReached),
+    |c, tried| tried.contains(&c.link_id).then_some(Check::AlreadyTried),
+];
+
+impl Candidate {
+    /// Runs the checks.
+    pub fn check(&self, tried: &[LinkId]) -> Check {
+        RULES
+            .iter()
+            .find_map(|rule| rule(self, tried))
+            .unwrap_or(Check::Eligible)
+    }
+
+    fn cap_reached(&self, kind: CapKind, reached: Check) -> Option<Check> {
+        self.caps
+            .iter()
+            .any(|cap| cap.kind == kind && !cap.has_room())
+            .then_some(reached)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate() -> Candidate {
+        Candidate {
+            link_id: LinkId(1),
+            client_id: ClientId(1),
+            tier: 0,
+            weight: 100,
+            link_active: true,
+            client_active: true,
+            dialable: true,
+            caps: vec![
+                Cap {
+                    kind: CapKind::Concurrency,
+                    used: 1,
+                    limit: Some(2),
+                },
+                Cap {
+                    kind: CapKind::Total,
+                    used: 9,
+                    limit: None,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn the_first_failed_check_is_the_verdict() {
+        let mut c = candidate();
+        assert_eq!(c.check(&[]), Check::Eligible);
+        assert_eq!(c.check(&[LinkId(1)]), Check::AlreadyTried);
+        c.caps[1].limit = Some(9);
+        assert_eq!(c.check(&[LinkId(1)]), Check::TotalCapReached);
+        c.caps[0].used = 2;
+        assert_eq!(c.check(&[]), Check::ConcurrencyCapReached);
+        c.dialable = false;
+        assert_eq!(c.check(&[]), Check::NoEndpoint);
+        c.client_active = false;
+        assert_eq!(c.check(&[]), Check::ClientInactive);
+        c.link_active = false;
+        assert_eq!(c.check(&[]), Check::LinkInactive);
+    }
+
+    #[test]
+    fn no_limit_is_unlimited_and_zero_is_closed() {
+        let mut c = candidate();
+        c.caps[1] = Cap {
+            kind: CapKind::Total,
+            used: 0,
+            limit: Some(0),
+        };
+        assert_eq!(c.check(&[]), Check::TotalCapReached);
+        c.caps[1].limit = None;
+        c.caps[1].used = i64::MAX;
+        assert_eq!(c.check(&[]), Check::Eligible);
+    }
+}

@@ -1,0 +1,31 @@
+//! Pure types and decisions of call routing.
+//!
+//! Nothing here is async, knows SQL, logs or reads a clock: what a call, a cap or a strategy *means*
+//! is decided in this module and nowhere else, so that live routing, `route --explain` and later
+//! simulation and replay give the same answer to the same question.
+
+pub mod candidate;
+pub mod caller;
+pub mod cause;
+pub mod decision;
+pub mod disposition;
+pub mod fact;
+pub mod ids;
+pub mod number;
+pub mod reason;
+pub mod rotation;
+mod weighted;
+
+pub use candidate::{Candidate, Cap, CapKind, Check};
+pub use caller::CallerId;
+pub use cause::HangupCause;
+pub use decision::{Decision, Question, RankedTarget, Strategy, decide};
+pub use disposition::{DialStatus, Disposition};
+pub use fact::{CallFact, LiveChannel};
+pub use ids::{
+    CallId, CampaignId, ClientId, DidId, LinkId, LinkedId, ReservationId, ServerName, UniqueId,
+    UserId,
+};
+pub use number::DialledNumber;
+pub use reason::RefusalReason;
+pub use rotation::Rotation;

@@ -1,0 +1,17 @@
+//! capconduit: a call-routing daemon for Asterisk.
+//!
+//! PostgreSQL remembers, Asterisk switches, capconduit decides and records. **AGI decides**
+//! (synchronous, must answer at once), **ARI observes** (asynchronous, may be late or lose events),
+//! **the sweep repairs** (periodic, compares open calls with live channels). Settling the same fact
+//! twice is harmless.
+//!
+//! Imports go inward: the edges ([`agi`], [`ari`], [`http`]) know [`routing`], which knows [`store`],
+//! which knows [`domain`]. Edges never know each other.
+
+pub mod agi;
+pub mod ari;
+pub mod clock;
+pub mod domain;
+pub mod http;
+pub mod routing;
+pub mod store;
