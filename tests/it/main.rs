@@ -1,1 +1,6 @@
+//! One integration binary, laid out like `src`.
+#![allow(clippy::unwrap_used, missing_docs)]
 
+mod routing;
+mod store;
+mod support;

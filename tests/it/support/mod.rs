@@ -1,0 +1,24 @@
+//! What tests stand on: a private PostgreSQL, and rows to route calls with.
+
+pub mod postgres;
+pub mod world;
+
+pub use postgres::TestDb;
+pub use world::World;
+
+use std::time::Duration;
+
+/// Waits until `condition` holds; fails the test when it does not within ten seconds.
+pub async fn eventually<F, Fut>(what: &str, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    for _ in 0..1_000 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("did not happen within 10 s: {what}");
+}
