@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use futures_util::future::{join_all, try_join_all};
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::SslMode;
@@ -12,16 +13,33 @@ use tokio_postgres::{NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Error;
-use super::sql::Sql;
+use super::sql::{self, Sql};
 
 /// Longest wait for a connection of the routing pool, free or new.
 const CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
 /// What every session of the daemon sets first. A statement that could hold up a call gives up early: the
 /// dialplan waits three seconds for us at most, and a lock is better reported than waited for.
+///
+/// Every statement finds its rows by index whatever its parameters, so one plan serves all; planning anew
+/// would cost more than running.
 const SESSION: &str = "set role capconduit_app; set lock_timeout = '200ms'; \
     set statement_timeout = '1s'; set idle_in_transaction_session_timeout = '5s'; \
-    set timezone = 'UTC'; set search_path = public";
+    set plan_cache_mode = force_generic_plan; set timezone = 'UTC'; set search_path = public";
+
+/// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
+const HOT: [Sql; 10] = [
+    sql::CALL_UNDER_WAY,
+    sql::ATTEMPTS_OF_CALL,
+    sql::RESOLVE_DID,
+    sql::LOCK_CAMPAIGN,
+    sql::CANDIDATES,
+    sql::CLAIM,
+    sql::REFUSE,
+    sql::LOCK_CALL,
+    sql::SETTLE_ATTEMPT,
+    sql::CLOSE_CALL,
+];
 
 /// How to reach the database.
 #[derive(Debug, Clone)]
@@ -64,7 +82,7 @@ impl Store {
     /// Prepares the pools; connects when first needed.
     pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let (config, tls) = client_config(settings)?;
-        let pool = |size: usize, purpose: &str| {
+        let pool = |size: usize, purpose: &str, prepared: &'static [Sql]| {
             let mut config = config.clone();
             config.application_name(format!("capconduit {purpose}"));
             let manager_config = ManagerConfig {
@@ -80,17 +98,20 @@ impl Store {
                 .wait_timeout(Some(CONNECTION_WAIT))
                 .create_timeout(Some(CONNECTION_WAIT))
                 .recycle_timeout(Some(CONNECTION_WAIT))
-                .post_create(Hook::async_fn(|client, _| {
+                .post_create(Hook::async_fn(move |client, _| {
                     Box::pin(async move {
-                        let prepared = client.batch_execute(SESSION).await;
-                        prepared.map_err(HookError::Backend)
+                        let begun = client.batch_execute(SESSION).await;
+                        begun.map_err(HookError::Backend)?;
+                        let statements = prepared.iter().map(|sql| client.prepare_cached(sql.text));
+                        try_join_all(statements).await.map_err(HookError::Backend)?;
+                        Ok(())
                     })
                 }))
                 .build()
         };
         Ok(Self {
-            route: pool(settings.route_connections, "route")?,
-            background: pool(settings.background_connections, "background")?,
+            route: pool(settings.route_connections, "route", &HOT)?,
+            background: pool(settings.background_connections, "background", &[])?,
         })
     }
 
@@ -106,6 +127,13 @@ impl Store {
     /// A connection for what can wait.
     pub(super) async fn for_background(&self) -> Result<Object, Error> {
         self.background.get().await.map_err(Error::Connection)
+    }
+
+    /// Opens the connections for calls, so that the first calls need not. What fails is tried again when
+    /// it is needed.
+    pub async fn warm_up(&self) {
+        let all = (0..self.route.status().max_size).map(|_| self.route.get());
+        drop(join_all(all).await);
     }
 
     /// Connections in use, all pools together.

@@ -39,6 +39,10 @@ impl TestDb {
             .get_or_init(|| async {
                 let url = create("template", None).await;
                 let mut client = connect(&url).await;
+                let reached = client.query_one("show data_directory", &[]).await;
+                let reached: String = reached.expect("answers").get(0);
+                let ours = SERVER.get().expect("started").directory.join("data");
+                assert_eq!(Path::new(&reached), ours, "another server answered");
                 migrate::migrate(&mut client).await.expect("migrates");
             })
             .await;
@@ -212,14 +216,14 @@ fn start() -> Server {
         .spawn()
         .expect("starts the server");
     let stdin = child.stdin.take().expect("has a pipe");
-    let socket = directory.join(".s.PGSQL.5432");
     let deadline = Instant::now() + Duration::from_secs(30);
-    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+    let pid_file = data.join("postmaster.pid");
+    // The last line of the file says `ready` once it is.
+    while !std::fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {
         let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
         assert!(Instant::now() < deadline, "PostgreSQL did not start: {log}");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // The socket stands in a directory only we know; the server behind it is the one of our data.
     Server {
         directory,
         _stdin: stdin,
