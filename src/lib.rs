@@ -11,6 +11,7 @@
 pub mod agi;
 pub mod ari;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
 pub mod routing;
