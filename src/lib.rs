@@ -14,5 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod metrics;
 pub mod routing;
 pub mod store;
+pub mod telemetry;
