@@ -17,4 +17,5 @@ pub mod http;
 pub mod metrics;
 pub mod routing;
 pub mod store;
+pub mod supervisor;
 pub mod telemetry;

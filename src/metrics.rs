@@ -10,6 +10,7 @@ use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Decisions answered, by verdict and reason.
 pub const ROUTE_DECISIONS: &str = "capconduit_route_decisions_total";
@@ -230,12 +231,14 @@ pub fn install() -> Result<PrometheusHandle, Error> {
     Ok(handle)
 }
 
-/// Keeps the recorder's memory bounded. Runs until it is dropped.
-pub async fn upkeep(handle: PrometheusHandle) {
+/// Keeps the recorder's memory bounded, until `stop`.
+pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
-        tick.tick().await;
-        handle.run_upkeep();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => handle.run_upkeep(),
+        }
     }
 }
 
