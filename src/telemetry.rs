@@ -3,8 +3,9 @@
 //! It knows the fields of no module. Invariant: one event is one line, whatever a caller's phone, a
 //! database or an error message put into it; a log line cannot be forged through a value.
 
+use std::any::Any;
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::PanicHookInfo;
 
@@ -111,7 +112,7 @@ impl<W: Write> Write for OneLine<W> {
                 // Also valid inside a JSON string, the only place of such a character in JSON.
                 let mut units = [0; 2];
                 for unit in c.encode_utf16(&mut units) {
-                    line += &format!("\\u{unit:04x}");
+                    let _ = write!(line, "\\u{unit:04x}");
                 }
             }
         }
@@ -161,10 +162,22 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// What a panic said.
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    match (
+        payload.downcast_ref::<&str>(),
+        payload.downcast_ref::<String>(),
+    ) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "(not a text)",
+    }
+}
+
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     tracing::error!(
-        panic.message = panic.payload_as_str().unwrap_or("(not a text)"),
+        panic.message = panic_text(panic.payload()),
         panic.location = panic.location().map(tracing::field::display),
         panic.thread = thread.name().unwrap_or("(unnamed)"),
         panic.backtrace = %std::backtrace::Backtrace::capture(),

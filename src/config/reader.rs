@@ -256,13 +256,18 @@ impl<'a> Reader<'a> {
     ) -> Option<SecretString> {
         let mut text = String::new();
         let read = std::fs::File::open(file)
-            .and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
+            .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text));
         if let Err(error) = read {
             self.note(
                 path,
                 origin,
                 format!("cannot read {}: {error}", file.display()),
             );
+            return None;
+        }
+        if text.len() as u64 > MAX_SECRET_BYTES {
+            let message = format!("{} is too long for a secret", file.display());
+            self.note(path, origin, message);
             return None;
         }
         // Editors and `echo` end a file with a line feed that is no part of the secret.

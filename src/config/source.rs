@@ -23,10 +23,12 @@ pub struct Environment {
 impl Environment {
     /// Of this process.
     pub fn of_process() -> Self {
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .ok()
+        // The kernel's word is hidden from a unit with `ProcSubset=pid`.
+        let host_name = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+            .iter()
+            .filter_map(|file| std::fs::read_to_string(file).ok())
             .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty());
+            .find(|name| !name.is_empty());
         Self {
             variables: std::env::vars_os().collect(),
             host_name,
@@ -135,7 +137,12 @@ fn walk(
                 message,
             });
         };
-        match (keys::known(&path), value.get_ref()) {
+        // A name in quotation marks may hold dots, and is no path for that.
+        let known = match name.get_ref() {
+            dotted if dotted.contains('.') => Known::Nothing,
+            _ => keys::known(&path),
+        };
+        match (known, value.get_ref()) {
             (Known::Nothing, _) => wrong(unknown(prefix)),
             (Known::Table, DeValue::Table(inner)) => walk(&path, inner, lines, entries, problems),
             (Known::Table, other) => {

@@ -4,7 +4,6 @@
 //! silent peer would keep a connection as long as it likes. Invariant: each connection ends within
 //! [`Limits`], whatever the peer does, and the loop survives every accept error.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -109,8 +108,7 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = router.call(request);
-        async move { Ok::<_, Infallible>(answer.await?) }
+        router.call(request)
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -125,13 +123,11 @@ async fn connection(
         result = connection.as_mut() => result,
         () = asked_to_end => {
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(limits.drain, connection).await {
-                Ok(result) => result,
-                Err(_) => {
-                    tracing::debug!(%peer, "dropping an HTTP connection that does not end");
-                    return;
-                }
-            }
+            let Ok(result) = tokio::time::timeout(limits.drain, connection).await else {
+                tracing::debug!(%peer, "dropping an HTTP connection that does not end");
+                return;
+            };
+            result
         }
     };
     if let Err(error) = result {

@@ -17,7 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::Chain;
+use crate::telemetry::{Chain, panic_text};
 
 pub use readiness::{Component, ComponentReport, Readiness, Report, State};
 
@@ -279,13 +279,7 @@ async fn next(requests: &mut mpsc::Receiver<EndRequest>) -> EndRequest {
 
 fn panic_message(error: JoinError) -> String {
     match error.try_into_panic() {
-        Ok(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload
-                .downcast_ref::<&str>()
-                .map_or("(not a text)", |text| text)
-                .to_owned(),
-        },
+        Ok(payload) => panic_text(&*payload).to_owned(),
         Err(_) => "cancelled".to_owned(),
     }
 }

@@ -118,6 +118,42 @@ fn a_file_that_is_not_toml_is_reported_without_quoting_it() {
 }
 
 #[test]
+fn odd_shapes_are_problems_too() {
+    for (text, expected) in [
+        ("\"agi.listen\" = \"127.0.0.1:1\"", "unknown section"),
+        ("agi = 5", "agi: must be a table [agi], not a whole number"),
+        (
+            "asterisk = [1]",
+            "asterisk.0: must be a table, not a whole number",
+        ),
+        ("[[asterisk]]", "asterisk.0: is empty"),
+        (
+            "[[agi]]\nlisten = 1",
+            "agi: must be a table [agi], not a list",
+        ),
+        ("agi.listen.port = 1", "agi.listen: must be a string"),
+        ("agi.max_sessions = 99999999999999999999", "from 1 to 20000"),
+        ("agi.max_sessions = -1", "from 1 to 20000, not -1"),
+    ] {
+        let found = problems(text, &[URL]).join("\n");
+        assert!(found.contains(expected), "no {expected:?} in:\n{found}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_and_no_variable_stops_the_reader(text in "\\PC{0,60}\n[\\[\\]a-z_.= \"0-9\n]{0,120}", value in "\\PC{0,40}") {
+        let variables = [
+            ("CAPCONDUIT_DATABASE__URL", value.as_str()),
+            ("CAPCONDUIT_ASTERISK__3__URL", &value),
+            ("CAPCONDUIT_AGI__LISTEN", &value),
+            ("CAPCONDUIT_LOG__LEVEL", &value),
+        ];
+        drop(parse(&text, &variables));
+    }
+}
+
+#[test]
 fn values_that_contradict_each_other_are_refused() {
     let server =
         "[[asterisk]]\nname = \"pbx\"\nurl = \"http://h\"\nusername = \"u\"\npassword = \"p\"\n";

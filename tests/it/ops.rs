@@ -1,5 +1,7 @@
 //! The ops listener as scrapers, load balancers and rude peers meet it.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -197,6 +199,35 @@ async fn the_end_does_not_wait_for_peers_that_do_not_end() {
         .unwrap()
         .unwrap();
     closed(half).await;
+}
+
+#[test]
+fn the_document_lists_every_metric_with_its_labels_and_no_other() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/observability.md")).unwrap();
+    let described: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `capconduit_")?.split_once("` | "))
+        .filter_map(|(metric, rest)| Some((metric, rest.split_once(" | ")?.0)))
+        .collect();
+    let known: Vec<(String, &str)> = metrics::ALL
+        .iter()
+        .map(|metric| {
+            let name = metric.name.trim_start_matches("capconduit_");
+            let labels = match metric.labels {
+                [] => String::new(),
+                labels => format!("{{{}}}", labels.join(",")),
+            };
+            let kind = match metric.kind {
+                metrics::Kind::Counter => "counter",
+                metrics::Kind::Gauge => "gauge",
+                metrics::Kind::Seconds => "histogram",
+            };
+            (format!("{name}{labels}"), kind)
+        })
+        .collect();
+    let known: Vec<(&str, &str)> = known.iter().map(|(n, k)| (n.as_str(), *k)).collect();
+    assert_eq!(described, known);
 }
 
 #[tokio::test]
