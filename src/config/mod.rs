@@ -195,7 +195,15 @@ impl Config {
         let mut reader = Reader::new(path, from_file, from_environment, environment, problems);
         match reader.config() {
             Some(config) if reader.problems.is_empty() => Ok(config),
-            _ => Err(Error::Invalid(reader.problems)),
+            _ => {
+                let mut problems = reader.problems;
+                // In the order of the file, then the rest as found.
+                problems.sort_by_key(|problem| match &problem.origin {
+                    Some(Origin::File { line, .. }) => *line,
+                    _ => usize::MAX,
+                });
+                Err(Error::Invalid(problems))
+            }
         }
     }
 }
