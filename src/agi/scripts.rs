@@ -149,28 +149,24 @@ mod tests {
 
     #[test]
     fn the_did_is_what_the_dialplan_says_or_else_was_dialled() {
-        let mut environment = Environment {
-            uniqueid: b"1.0",
-            dnid: b"18005550100",
-            extension: b"s",
-            ..Environment::default()
-        };
+        let text = "agi_uniqueid: 1.0\nagi_dnid: 18005550100\nagi_extension: s\n\n";
+        let environment = Environment::parse(text.as_bytes()).expect("valid");
         assert_eq!(did(&environment, Some("+1800")), "+1800");
         assert_eq!(did(&environment, Some("")), "18005550100");
         assert_eq!(did(&environment, None), "18005550100");
-        for dnid in [&b"unknown"[..], b""] {
-            environment.dnid = dnid;
+        for dnid in ["unknown", ""] {
+            let text = text.replace("18005550100", dnid);
+            let environment = Environment::parse(text.as_bytes()).expect("valid");
             assert_eq!(did(&environment, None), "s");
         }
     }
 
     #[test]
     fn a_call_without_a_usable_unique_id_is_refused() {
-        for uniqueid in [&b""[..], b"1 2", b"\xff", &[b'1'; 51]] {
-            let environment = Environment {
-                uniqueid,
-                ..Environment::default()
-            };
+        let too_long = "1".repeat(51);
+        for uniqueid in ["", "1 2", "ü", &too_long] {
+            let text = format!("agi_uniqueid: {uniqueid}\n\n");
+            let environment = Environment::parse(text.as_bytes()).expect("valid");
             let peer = "192.0.2.7:9".parse().expect("an address");
             let arrival = arrival(&environment, peer, None, None);
             assert!(matches!(arrival, Err(Fault::NoUniqueId)));

@@ -1,1 +1,4 @@
+//! Integration tests, laid out like `src`.
 
+mod agi;
+mod support;
