@@ -1,6 +1,8 @@
 //! One integration binary, laid out like `src`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod agi;
+
 mod config;
 mod ops;
 mod routing;

@@ -1,6 +1,10 @@
-//! What tests stand on: a private PostgreSQL, and rows to route calls with.
+//! What tests stand on: a private PostgreSQL, rows to route calls with, and peers that speak as Asterisk.
 
+pub mod agi_client;
+pub mod agi_daemon;
+pub mod asterisk_args;
 pub mod postgres;
+pub mod scripted_router;
 pub mod world;
 
 pub use postgres::TestDb;

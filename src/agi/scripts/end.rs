@@ -1,0 +1,95 @@
+//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>`: the call is over.
+//!
+//! It runs in a hangup handler and holds the channel until it closes, so it says nothing and closes as
+//! soon as the engine has the report. `<dialled>` is optional: the reservation the dialplan last
+//! dialled on, or `fallback`, or empty for nothing.
+
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use crate::{
+    agi::{
+        Router,
+        fault::{Fault, Faults},
+        session::Session,
+        wire::Environment,
+    },
+    domain::{DialStatus, HangupCause, ReservationId},
+    routing::{Dialled, EndReport},
+};
+
+pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<EndReport, Fault> {
+    let argument = |number| environment.argument(number).unwrap_or_default();
+    Ok(EndReport {
+        arrival: super::arrival(environment, peer, None, None)?,
+        status: DialStatus::parse(&argument(1)),
+        cause: HangupCause::parse(&argument(2)),
+        answered_seconds: argument(3).parse().ok(),
+        dialed_seconds: argument(4).parse().ok(),
+        dialled: dialled(environment.argument(5).as_deref()),
+    })
+}
+
+fn dialled(argument: Option<&str>) -> Dialled {
+    match argument {
+        None => Dialled::Unsaid,
+        Some("") => Dialled::Nothing,
+        Some("fallback") => Dialled::Fallback,
+        // What is no number of ours says nothing we could rely on.
+        Some(id) => id.parse().map_or(Dialled::Unsaid, |id| {
+            Dialled::Reservation(ReservationId(id))
+        }),
+    }
+}
+
+pub(super) async fn run<R: Router>(
+    session: &mut Session,
+    router: &R,
+    report: EndReport,
+    faults: &Faults,
+) -> Result<(), Fault> {
+    let deadline = Instant::now() + session.limits().end;
+    super::in_time(session, deadline, faults, router.end(report)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &str) -> EndReport {
+        let mut text = "agi_uniqueid: 1.0\nagi_dnid: 18005550100\n".to_owned();
+        for (i, argument) in arguments.split(',').enumerate() {
+            text += &format!("agi_arg_{}: {argument}\n", i + 1);
+        }
+        text.push('\n');
+        let environment = Environment::parse(text.as_bytes()).expect("valid");
+        report(&environment, "192.0.2.7:9".parse().expect("an address")).expect("a call")
+    }
+
+    #[test]
+    fn the_arguments_are_read() {
+        let report = read("ANSWER,16,61,70,42");
+        assert_eq!(report.status, Some(DialStatus::Answer));
+        assert_eq!(report.cause, Some(HangupCause::NORMAL));
+        assert_eq!(report.answered_seconds, Some(61));
+        assert_eq!(report.dialed_seconds, Some(70));
+        assert_eq!(report.dialled, Dialled::Reservation(ReservationId(42)));
+    }
+
+    #[test]
+    fn missing_and_absurd_arguments_say_nothing() {
+        for arguments in ["", ",,,", "nonsense,-1,-5,x"] {
+            let report = read(arguments);
+            assert_eq!(report.status, None, "{arguments}");
+            assert_eq!(report.cause, None, "{arguments}");
+            assert_eq!(report.answered_seconds, None, "{arguments}");
+            assert_eq!(report.dialed_seconds, None, "{arguments}");
+            assert_eq!(report.dialled, Dialled::Unsaid, "{arguments}");
+        }
+        assert_eq!(read(",,,,").dialled, Dialled::Nothing);
+        assert_eq!(read(",,,,fallback").dialled, Dialled::Fallback);
+        assert_eq!(read(",,,,1x").dialled, Dialled::Unsaid);
+    }
+}
