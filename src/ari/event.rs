@@ -248,7 +248,8 @@ mod tests {
             ("CHANUNAVAIL", DialStatus::ChanUnavail),
             ("CANCEL", DialStatus::Cancel),
         ] {
-            let Event::Fact(CallFact::AttemptFailed { status, .. }) = dial("PJSIP/a-1", text) else {
+            let Event::Fact(CallFact::AttemptFailed { status, .. }) = dial("PJSIP/a-1", text)
+            else {
                 panic!("{text}");
             };
             assert_eq!(status, expected);
@@ -257,7 +258,15 @@ mod tests {
 
     #[test]
     fn progress_is_no_fact() {
-        for text in ["", "RINGING", "PROGRESS", "PROCEEDING", "ABORT", "GOTO", "new"] {
+        for text in [
+            "",
+            "RINGING",
+            "PROGRESS",
+            "PROCEEDING",
+            "ABORT",
+            "GOTO",
+            "new",
+        ] {
             assert_eq!(dial("PJSIP/a-1", text), Event::Irrelevant, "{text:?}");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ARI observes and decides nothing. [`event`] reads Asterisk's JSON, [`rest`] asks, [`stream`] listens,
 //! [`watcher`] turns what it hears into facts for the engine and repairs what it did not hear. This
-//! module knows neither SQL nor FastAGI, and may be late or lose events: whatever it says may be said
+//! module knows neither SQL nor AGI, and may be late or lose events: whatever it says may be said
 //! twice, and what it misses the sweep finds.
 
 mod backoff;
@@ -181,13 +181,13 @@ mod tests {
             "pbx:8088",
             "127.0.0.1:8088",
             "ws://pbx:8088",
-            "http://user:word@pbx:8088",
+            "http://user:hunter2@pbx:8088",
             "http://pbx:8088/?x=1",
             "http://pbx:8088/ari",
         ] {
             let error = server(url).expect_err(url);
             assert!(error.to_string().contains("`url`"), "{url}: {error}");
-            assert!(!error.to_string().contains("word"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
         }
         let new = |name, username, password: &str, node| {
             Server::new(name, "http://pbx", username, password.into(), node).expect_err("wrong")

@@ -216,7 +216,10 @@ impl<O: CallObserver> Watcher<O> {
         let (state, pause) = match ended {
             Ended::Replaced => {
                 let pause = self.tuning.replaced_pause;
-                (LinkState::Replaced, pause.mul_f64(1.0 + fastrand::f64() / 4.0))
+                (
+                    LinkState::Replaced,
+                    pause.mul_f64(1.0 + fastrand::f64() / 4.0),
+                )
             }
             Ended::Rest(rest::Error::Unauthorized { .. })
             | Ended::Stream(stream::Error::Refused(rest::Error::Unauthorized { .. })) => {
@@ -256,7 +259,7 @@ impl<O: CallObserver> Watcher<O> {
         if let Err(ended) = self.begin(readers, reader_stop).await {
             return ended;
         }
-        let mut in_sync = false;
+        let mut engine_answers = true;
         let mut last_sync = Instant::now();
         let mut sync_at = Instant::now();
         let mut sync_backoff = Backoff::new(self.tuning.backoff_first, self.tuning.backoff_max);
@@ -265,14 +268,13 @@ impl<O: CallObserver> Watcher<O> {
                 biased;
                 closed = readers.join_next() => return ended_by(closed),
                 () = self.queue.missed() => {
-                    in_sync = false;
                     self.lost("events came faster than they could be settled");
                     sync_at = sync_at.min(last_sync + self.tuning.resync_gap);
                 }
                 () = sleep_until(sync_at) => {
                     let result = self.sync().await;
                     last_sync = Instant::now();
-                    in_sync = result.is_ok();
+                    engine_answers = matches!(result, Ok(()) | Err(SyncError::Rest(_)));
                     match result {
                         Ok(()) => {
                             self.found();
@@ -290,9 +292,9 @@ impl<O: CallObserver> Watcher<O> {
                     }
                 }
                 // While the engine fails, facts wait in the queue for it to recover.
-                Some(fact) = self.facts.recv(), if in_sync => {
+                Some(fact) = self.facts.recv(), if engine_answers => {
                     if let Err(error) = self.settle(fact).await {
-                        in_sync = false;
+                        engine_answers = false;
                         self.lost(&chain(&error));
                         sync_at = Instant::now() + sync_backoff.pause();
                     }

@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn hostile_names_keep_their_harmless_characters() {
-        let caller = CallerId::from_untrusted("+4930\n555\0", "\"; drop table x; -- ${EXTEN}\u{202e}");
+        let caller =
+            CallerId::from_untrusted("+4930\n555\0", "\"; drop table x; -- ${EXTEN}\u{202e}");
         assert_eq!(caller.number.as_deref(), Some("+4930555"));
         assert_eq!(
             caller.name.as_deref(),

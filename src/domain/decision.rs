@@ -266,10 +266,7 @@ mod tests {
     fn refusals_say_whether_there_was_anybody_at_all() {
         let nobody = decide(&question(Strategy::Weighted, vec![]));
         assert_eq!(nobody.chosen(), None);
-        assert_eq!(
-            nobody.refusal(),
-            RefusalReason::NoActiveClientsInCampaign
-        );
+        assert_eq!(nobody.refusal(), RefusalReason::NoActiveClientsInCampaign);
         let all_full = decide(&question(Strategy::Weighted, vec![full(link(1, 0, 1))]));
         assert_eq!(
             all_full.refusal(),

@@ -4,8 +4,8 @@
 //! is decided in this module and nowhere else, so that live routing, `route --explain` and later
 //! simulation and replay give the same answer to the same question.
 
-pub mod candidate;
 pub mod caller;
+pub mod candidate;
 pub mod cause;
 pub mod decision;
 pub mod disposition;
@@ -16,8 +16,8 @@ pub mod reason;
 pub mod rotation;
 mod weighted;
 
-pub use candidate::{Candidate, Cap, CapKind, Check};
 pub use caller::CallerId;
+pub use candidate::{Candidate, Cap, CapKind, Check};
 pub use cause::HangupCause;
 pub use decision::{Decision, Question, RankedTarget, Strategy, decide};
 pub use disposition::{DialStatus, Disposition};

@@ -84,8 +84,8 @@ impl WeightedRotation {
                 let lag = scaled_lag(m, next, total_weight);
                 let waits = lag * parts < total_weight * CALL;
                 // When the lag would reach the bound, times the weight.
-                let deadline =
-                    (i128::from(m.offered) * CALL - i128::from(m.carry)) * parts + (parts - 1) * CALL;
+                let deadline = (i128::from(m.offered) * CALL - i128::from(m.carry)) * parts
+                    + (parts - 1) * CALL;
                 (waits, deadline, m)
             })
             .collect();
@@ -110,7 +110,9 @@ impl WeightedRotation {
         self.members
             .iter()
             .find(|m| m.link_id == link_id)
-            .map_or(0, |m| scaled_lag(m, self.calls(), total_weight) / total_weight)
+            .map_or(0, |m| {
+                scaled_lag(m, self.calls(), total_weight) / total_weight
+            })
             .clamp(-CALL, CALL)
     }
 
@@ -150,7 +152,11 @@ mod tests {
     }
 
     /// Largest difference from the ideal share over `calls` calls, in calls.
-    fn worst_deviation(rotation: &mut WeightedRotation, wanted: &[(LinkId, u32)], calls: i64) -> f64 {
+    fn worst_deviation(
+        rotation: &mut WeightedRotation,
+        wanted: &[(LinkId, u32)],
+        calls: i64,
+    ) -> f64 {
         let total: i64 = wanted.iter().map(|(_, w)| i64::from(*w)).sum();
         let mut counts = vec![0_i64; wanted.len()];
         let mut worst = 0.0_f64;

@@ -1,1 +1,5 @@
+//! The integration tests, laid out like `src`.
+#![allow(clippy::unwrap_used)]
 
+mod ari;
+mod support;
