@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod agi;
-
+mod ari;
 mod config;
 mod ops;
 mod routing;

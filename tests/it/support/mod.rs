@@ -3,6 +3,8 @@
 pub mod agi_client;
 pub mod agi_daemon;
 pub mod asterisk_args;
+pub mod fake_ari;
+pub mod journal;
 pub mod postgres;
 pub mod scripted_router;
 pub mod world;
