@@ -1,1 +1,4 @@
+//! The integration tests, laid out like `src`.
 
+mod ari;
+mod support;

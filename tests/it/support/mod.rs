@@ -1,0 +1,4 @@
+//! Stand-ins for the outside world.
+
+pub mod fake_ari;
+pub mod journal;
