@@ -91,6 +91,13 @@ async fn a_target_without_contact_is_never_dialled() {
 }
 
 #[tokio::test]
+async fn a_forward_that_leads_nowhere_fails_the_attempt() {
+    let facts = facts_of(recorded!("forward-failed"), 5).await;
+    assert_eq!(facts[0], "12 CONGESTION at forward-desk");
+    assert_eq!(facts[4], "12 gone 16");
+}
+
+#[tokio::test]
 async fn asterisks_time_is_kept() {
     let journal = Journal::new();
     let asterisk = FakeAri::start(&journal).await;
