@@ -9,6 +9,7 @@ mod backoff;
 pub mod event;
 mod observer;
 pub mod rest;
+mod state;
 pub mod stream;
 pub mod watcher;
 
@@ -18,7 +19,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::domain::ServerName;
 
 pub use observer::CallObserver;
-pub use watcher::{LinkState, Tuning, Watcher};
+pub use state::{LinkState, Tuning};
+pub use watcher::Watcher;
 
 /// How one Asterisk server is reached: an `[[asterisk]]` table of the configuration, validated.
 #[derive(Debug, Clone)]

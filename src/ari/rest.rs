@@ -151,13 +151,12 @@ impl Rest {
             .build()
             .map_err(|source| Error::Client { source })?;
         // The client knows how to write the header; the stream needs the same one.
-        let authorization = client
+        let sample = client
             .get(server.url.clone())
             .basic_auth(&server.username, Some(server.password.expose_secret()))
             .build()
-            .ok()
-            .and_then(|request| request.headers().get(AUTHORIZATION).cloned())
-            .unwrap_or(HeaderValue::from_static(""));
+            .map_err(|source| Error::Client { source })?;
+        let authorization = sample.headers()[AUTHORIZATION].clone();
         Ok(Self {
             client,
             tls,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use reqwest::header::AUTHORIZATION;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
@@ -108,6 +108,11 @@ impl FactQueue {
             self.dropped.increment(1);
             self.missed.notify_one();
         }
+    }
+
+    /// As if nothing had been dropped so far.
+    pub fn forget_missed(&self) {
+        let _ = self.missed.notified().now_or_never();
     }
 
     /// Completes once after any number of dropped facts: calls must be compared with channels.

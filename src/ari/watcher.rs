@@ -7,100 +7,21 @@
 //! comparison succeeded and nothing has been lost since.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::rest::{self, Rest};
 use super::stream::{self, Closed, FactQueue};
-use super::{CallObserver, Server};
+use super::{CallObserver, LinkState, Server, Tuning};
 use crate::clock;
 use crate::domain::CallFact;
-
-/// What readiness and the curious see of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkState {
-    /// Not yet connected, or connected and not yet compared.
-    Connecting,
-    /// Events arrive, and calls have been compared with channels.
-    InSync {
-        /// Since when without a break.
-        since: Timestamp,
-    },
-    /// Events arrive, but some were lost or the comparison failed; it is being tried again.
-    OutOfSync {
-        /// Why.
-        reason: String,
-    },
-    /// No events arrive; connecting is being tried again.
-    Disconnected {
-        /// Why.
-        reason: String,
-    },
-    /// Another connection uses our application name. Someone must act: two daemons share a `node.name`.
-    Replaced,
-    /// Asterisk refuses user or password. Someone must act.
-    Unauthorized,
-}
-
-impl LinkState {
-    /// Events arrive, and calls have been compared with channels.
-    pub fn is_in_sync(&self) -> bool {
-        matches!(self, Self::InSync { .. })
-    }
-}
-
-/// Times and sizes of a watcher. The defaults are for production; tests shorten them.
-#[derive(Debug, Clone)]
-pub struct Tuning {
-    /// Time between two comparisons of calls with channels.
-    pub sweep_interval: Duration,
-    /// Time between two pings; a server silent for two of them is dropped at the third.
-    pub ping_interval: Duration,
-    /// For opening the stream, and for each REST request as a whole.
-    pub request_timeout: Duration,
-    /// For each verb of the engine.
-    pub observe_timeout: Duration,
-    /// How often a fact is offered to a failing engine before the comparison has to find it.
-    pub observe_attempts: u32,
-    /// First pause before another attempt, of anything.
-    pub backoff_first: Duration,
-    /// Longest such pause.
-    pub backoff_max: Duration,
-    /// Pause after a wrong password: it does not mend itself, and servers ban those who insist.
-    pub unauthorized_pause: Duration,
-    /// Pause after another took our name: two that both return at once would never end.
-    pub replaced_pause: Duration,
-    /// Shortest time between two comparisons, however many facts are lost.
-    pub resync_gap: Duration,
-    /// Facts waiting for the engine.
-    pub queue_capacity: usize,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self {
-            sweep_interval: Duration::from_secs(5),
-            ping_interval: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(5),
-            observe_timeout: Duration::from_secs(2),
-            observe_attempts: 3,
-            backoff_first: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(5),
-            unauthorized_pause: Duration::from_secs(30),
-            replaced_pause: Duration::from_secs(60),
-            resync_gap: Duration::from_secs(1),
-            queue_capacity: 10_000,
-        }
-    }
-}
 
 /// Watches one Asterisk server for as long as it runs.
 pub struct Watcher<O> {
@@ -259,19 +180,25 @@ impl<O: CallObserver> Watcher<O> {
         if let Err(ended) = self.begin(readers, reader_stop).await {
             return ended;
         }
+        let connected_at = Instant::now();
         let mut engine_answers = true;
-        let mut last_sync = Instant::now();
-        let mut sync_at = Instant::now();
+        let mut facts_missed = false;
+        let mut last_sync = connected_at;
+        let mut sync_at = connected_at;
         let mut sync_backoff = Backoff::new(self.tuning.backoff_first, self.tuning.backoff_max);
         loop {
             tokio::select! {
                 biased;
                 closed = readers.join_next() => return ended_by(closed),
-                () = self.queue.missed() => {
+                () = self.queue.missed(), if !facts_missed => {
+                    facts_missed = true;
                     self.lost("events came faster than they could be settled");
                     sync_at = sync_at.min(last_sync + self.tuning.resync_gap);
                 }
                 () = sleep_until(sync_at) => {
+                    // What is missed from here on may have happened after the list of channels.
+                    self.queue.forget_missed();
+                    facts_missed = false;
                     let result = self.sync().await;
                     last_sync = Instant::now();
                     engine_answers = matches!(result, Ok(()) | Err(SyncError::Rest(_)));
@@ -279,7 +206,10 @@ impl<O: CallObserver> Watcher<O> {
                         Ok(()) => {
                             self.found();
                             sync_backoff.reset();
-                            self.backoff.reset();
+                            // A server that lets us in and throws us out again is not well yet.
+                            if connected_at.elapsed() >= self.tuning.backoff_max {
+                                self.backoff.reset();
+                            }
                             sync_at = last_sync + self.tuning.sweep_interval;
                         }
                         Err(SyncError::Rest(error @ rest::Error::Unauthorized { .. })) => {
@@ -312,7 +242,8 @@ impl<O: CallObserver> Watcher<O> {
         let info = self.rest.info().await?;
         let events = stream::connect(&self.rest, self.tuning.request_timeout).await?;
         let queue = self.queue.clone();
-        readers.spawn(events.read(queue, self.tuning.ping_interval, reader_stop.clone()));
+        let reader = events.read(queue, self.tuning.ping_interval, reader_stop.clone());
+        readers.spawn(reader.in_current_span());
         match self.rest.set_event_filter().await {
             Ok(()) => {}
             // A user who may only read suffices, at the price of a hundred useless events per call.
@@ -445,13 +376,16 @@ fn ended_by(closed: Option<Result<Closed, tokio::task::JoinError>>) -> Ended {
     }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line. Some libraries repeat the cause in their message: said once.
 fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
         cause = error.source();
     }
     text

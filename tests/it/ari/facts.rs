@@ -7,13 +7,13 @@ use crate::support::fake_ari::FakeAri;
 use crate::support::journal::Journal;
 
 /// Replays a recording; answers the facts in short form.
-async fn facts_of(recorded: &str, expected: usize) -> Vec<String> {
+async fn facts_of(exchange: &str, expected: usize) -> Vec<String> {
     let journal = Journal::new();
     let asterisk = FakeAri::start(&journal).await;
     let recorder = Recorder::new(&journal);
     let mut watching = Watching::start(asterisk.server("a"), &recorder, tuning());
     watching.wait_in_sync().await;
-    asterisk.replay(recorded);
+    asterisk.replay(exchange);
     journal.wait_for("observe", expected).await;
     watching.stop().await;
     recorder.facts().iter().map(short).collect()
@@ -59,7 +59,7 @@ async fn an_answered_call_is_answered_and_gone() {
 
 #[tokio::test]
 async fn failed_attempts_are_told_with_the_status_of_the_dialled_channel() {
-    for (recorded, expected) in [
+    for (exchange, expected) in [
         (
             recorded!("busy"),
             ["2 BUSY at busy-desk", "3 gone 17", "2 gone 17"],
@@ -81,13 +81,20 @@ async fn failed_attempts_are_told_with_the_status_of_the_dialled_channel() {
             ["20 CANCEL at ringing-desk", "21 gone 127", "20 gone 127"],
         ),
     ] {
-        assert_eq!(facts_of(recorded, expected.len()).await, expected);
+        assert_eq!(facts_of(exchange, expected.len()).await, expected);
     }
 }
 
 #[tokio::test]
 async fn a_target_without_contact_is_never_dialled() {
     assert_eq!(facts_of(recorded!("no-contact"), 1).await, ["18 gone 3"]);
+}
+
+#[tokio::test]
+async fn a_forward_that_leads_nowhere_fails_the_attempt() {
+    let facts = facts_of(recorded!("forward-failed"), 5).await;
+    assert_eq!(facts[0], "12 CONGESTION at forward-desk");
+    assert_eq!(facts[4], "12 gone 16");
 }
 
 #[tokio::test]

@@ -190,3 +190,34 @@ async fn stopping_does_not_wait_for_a_server_that_hangs() {
     watching.stop().await;
     assert!(asked.elapsed() < PATIENCE / 2);
 }
+
+#[tokio::test]
+async fn the_connection_and_its_events_are_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (journal, asterisk, _, mut watching) = start(tuning()).await;
+    watching.wait_in_sync().await;
+    asterisk.replay(include_str!("../../fixtures/ari/answered.jsonl"));
+    asterisk.send(r#"{"type":"Invented by a stranger"}"#);
+    asterisk.send("{");
+    asterisk.ping();
+    journal.wait_for("pong", 1).await;
+    let text = metrics.render();
+    for line in [
+        r#"capconduit_ari_connected{server="pbx1"} 1"#,
+        r#"capconduit_ari_events_total{type="Dial"} 3"#,
+        r#"capconduit_ari_events_total{type="ChannelDestroyed"} 2"#,
+        r#"capconduit_ari_events_total{type="other"} 6"#,
+        r#"capconduit_ari_events_total{type="malformed"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    asterisk.cut_stream();
+    journal.wait_for("reconcile", 2).await;
+    let text = metrics.render();
+    assert!(text.contains(r#"capconduit_ari_reconnects_total{server="pbx1"} 1"#));
+    watching.stop().await;
+    let text = metrics.render();
+    assert!(text.contains(r#"capconduit_ari_connected{server="pbx1"} 0"#));
+}

@@ -2,6 +2,7 @@
 
 mod facts;
 mod link;
+mod rest;
 mod resync;
 
 use std::sync::{Arc, Mutex};

@@ -102,7 +102,11 @@ impl FakeAri {
     }
 
     pub fn set_channels(&self, json: &str) {
-        self.shared.behaviour().channels = json.to_owned();
+        json.clone_into(&mut self.shared.behaviour().channels);
+    }
+
+    pub fn set_info(&self, json: &str) {
+        json.clone_into(&mut self.shared.behaviour().info);
     }
 
     pub fn refuse_password(&self, refuse: bool) {
@@ -152,7 +156,7 @@ impl FakeAri {
     fn order(&self, order: Order) {
         let stream = self.shared.stream.lock().expect("not poisoned");
         let stream = stream.as_ref().expect("a stream is open");
-        stream.send(order).ok().expect("the stream is open");
+        assert!(stream.send(order).is_ok(), "the stream is open");
     }
 }
 
