@@ -9,7 +9,9 @@
 //! which knows [`domain`]. Edges never know each other.
 
 pub mod agi;
+pub mod app;
 pub mod ari;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

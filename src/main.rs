@@ -1,1 +1,7 @@
-fn main() {}
+//! The `capconduit` program: reads the command line, does it, says how it went.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    capconduit::cli::main()
+}

@@ -74,6 +74,25 @@ struct Channel<'a> {
     state: Cow<'a, str>,
     #[serde(borrow)]
     creationtime: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    dialplan: Option<Dialplan<'a>>,
+}
+
+/// Where a channel is in the dialplan.
+#[derive(Deserialize)]
+struct Dialplan<'a> {
+    #[serde(borrow, default)]
+    app_name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    app_data: Cow<'a, str>,
+}
+
+impl Dialplan<'_> {
+    /// The first argument of `Dial()`.
+    fn dials(&self) -> Option<String> {
+        let target = self.app_data.split(',').next()?;
+        (self.app_name == "Dial" && !target.is_empty()).then(|| target.to_owned())
+    }
 }
 
 #[derive(Deserialize)]
@@ -186,6 +205,7 @@ pub fn decode_channels(body: &[u8]) -> Result<Vec<LiveChannel>, serde_json::Erro
             Some(LiveChannel {
                 uniqueid: UniqueId::parse(&channel.id)?,
                 answered: channel.state == "Up",
+                dials: channel.dialplan.as_ref().and_then(Dialplan::dials),
                 created_at: channel.creationtime.as_deref().and_then(parse_time),
                 name: channel.name.into_owned(),
             })

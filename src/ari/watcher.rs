@@ -31,6 +31,8 @@ pub struct Watcher<O> {
     state: watch::Sender<LinkState>,
     queue: FactQueue,
     facts: mpsc::Receiver<CallFact>,
+    /// The fact the engine failed on, first to be told again.
+    unsettled: Option<CallFact>,
     backoff: Backoff,
     connected: metrics::Gauge,
     startup_time: Option<String>,
@@ -89,6 +91,7 @@ impl<O: CallObserver> Watcher<O> {
             state: watch::Sender::new(LinkState::Connecting),
             queue,
             facts,
+            unsettled: None,
             backoff,
             connected,
             startup_time: None,
@@ -199,7 +202,13 @@ impl<O: CallObserver> Watcher<O> {
                     // What is missed from here on may have happened after the list of channels.
                     self.queue.forget_missed();
                     facts_missed = false;
+                    // What was heard says more of a call than that its channel is gone: it goes first.
+                    self.settle_waiting().await;
                     let result = self.sync().await;
+                    if result.is_ok() {
+                        // The engine works: a fact it still refuses is not worth waiting for.
+                        self.unsettled = None;
+                    }
                     last_sync = Instant::now();
                     engine_answers = matches!(result, Ok(()) | Err(SyncError::Rest(_)));
                     match result {
@@ -223,7 +232,8 @@ impl<O: CallObserver> Watcher<O> {
                 }
                 // While the engine fails, facts wait in the queue for it to recover.
                 Some(fact) = self.facts.recv(), if engine_answers => {
-                    if let Err(error) = self.settle(fact).await {
+                    if let Err(error) = self.settle(fact.clone()).await {
+                        self.unsettled = Some(fact);
                         engine_answers = false;
                         self.lost(&chain(&error));
                         sync_at = Instant::now() + sync_backoff.pause();
@@ -281,6 +291,21 @@ impl<O: CallObserver> Watcher<O> {
             .map_err(SyncError::Reconcile)
     }
 
+    /// Tells the engine what waits, as far as it takes it.
+    async fn settle_waiting(&mut self) {
+        let mut waiting = self.facts.len();
+        while let Some(fact) = self.unsettled.take().or_else(|| {
+            waiting = waiting.checked_sub(1)?;
+            self.facts.try_recv().ok()
+        }) {
+            if let Err(error) = self.settle(fact.clone()).await {
+                tracing::debug!(error = &error as &dyn StdError, "a fact is not settled");
+                self.unsettled = Some(fact);
+                return;
+            }
+        }
+    }
+
     /// Tells the engine a fact, a few times if need be.
     async fn settle(&self, fact: CallFact) -> Result<(), EngineError<O::Error>> {
         let server = self.rest.server().name();
@@ -309,7 +334,7 @@ impl<O: CallObserver> Watcher<O> {
     }
 
     /// Waits, meanwhile settling what was heard before the connection was lost. Once the engine fails,
-    /// the rest stays in the queue and the failed fact to the comparison after the next connect.
+    /// the rest stays in the queue and the failed fact is the first of them.
     async fn wait_settling(&mut self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut engine_answers = true;
@@ -318,7 +343,8 @@ impl<O: CallObserver> Watcher<O> {
                 biased;
                 () = sleep_until(until) => return,
                 Some(fact) = self.facts.recv(), if engine_answers => {
-                    if let Err(error) = self.settle(fact).await {
+                    if let Err(error) = self.settle(fact.clone()).await {
+                        self.unsettled = Some(fact);
                         engine_answers = false;
                         tracing::debug!(error = &error as &dyn StdError, "a late fact is not settled");
                     }

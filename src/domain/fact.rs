@@ -17,7 +17,9 @@ pub enum CallFact {
         /// Asterisk's time of the event.
         at: Timestamp,
     },
-    /// A dial of this endpoint ended without an answer.
+    /// A dial of this endpoint ended without an answer. The status is ARI's, which differs from the
+    /// dialplan's `DIALSTATUS` in places and may be about one of several contacts: it is noted until the
+    /// dialplan has its say, and frees nothing.
     AttemptFailed {
         /// The caller's channel.
         caller: UniqueId,
@@ -48,6 +50,9 @@ pub struct LiveChannel {
     pub name: String,
     /// It is up. A caller's channel is answered only when a target has answered.
     pub answered: bool,
+    /// What its dialplan is dialling or talking to, as `PJSIP/<endpoint>`; `None` when it is not in
+    /// `Dial()`, or Asterisk did not say.
+    pub dials: Option<String>,
     /// When it was made, if Asterisk said so in a form we could read.
     pub created_at: Option<Timestamp>,
 }

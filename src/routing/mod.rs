@@ -5,6 +5,7 @@
 //! may be called twice with the same facts; the second time changes nothing.
 
 mod explain;
+mod late;
 mod offer;
 mod reconcile;
 mod settle;
@@ -143,6 +144,7 @@ pub struct Settings {
 pub struct Engine {
     store: Store,
     settings: Arc<Settings>,
+    late: Arc<late::LateReports>,
 }
 
 /// Why the engine could not answer or settle.
@@ -182,6 +184,7 @@ impl Engine {
         Self {
             store,
             settings: Arc::new(settings),
+            late: Arc::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::domain::disposition::AfterAttempt;
 use crate::domain::{
     Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, decide,
 };
+use crate::metrics;
 use crate::store::calls::{Attempt, CallUnderWay};
 use crate::store::offers::{
     CallRow, Campaign, Claim, Link, Offering, RefusalRow, ResolvedDid, RoutingView,
@@ -83,12 +84,10 @@ impl Engine {
         };
         let elapsed = started.elapsed();
         let (label, reason) = match &verdict {
-            Verdict::Dial(_) => ("DIAL", ""),
+            Verdict::Dial(_) => ("DIAL", "none"),
             Verdict::Reject(refusal) => ("REJECT", refusal.reason.as_str()),
         };
-        metrics::counter!("capconduit_route_decisions_total", "verdict" => label, "reason" => reason)
-            .increment(1);
-        metrics::histogram!("capconduit_route_decision_seconds").record(elapsed.as_secs_f64());
+        metrics::route_decision(label, reason, elapsed);
         log_verdict(&request, &verdict, elapsed);
         Ok(verdict)
     }

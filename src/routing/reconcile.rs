@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::{Engine, Error};
 use crate::clock;
 use crate::domain::{LiveChannel, ServerName, UniqueId};
+use crate::metrics;
 use crate::store::sweep::OpenCall;
 
 /// A channel made this long after the call of its unique id was first seen belongs to another call, of a
@@ -35,6 +36,8 @@ pub struct Repairs {
     pub adopted: u32,
     /// Answers that had not been seen.
     pub answered: u32,
+    /// Offers that never reached the dialplan while their call went elsewhere.
+    pub undialled: u32,
 }
 
 impl Engine {
@@ -64,9 +67,20 @@ impl Engine {
                     if !call.on_server {
                         adopted.push(call.call_id);
                     }
-                    if let (true, Some(attempt)) = (channel.answered, call.held_attempt) {
-                        self.confirm_seen_answer(&call.uniqueid, attempt).await?;
-                        repairs.answered += 1;
+                    // A caller's channel is answered only when somebody it dialled answered: the target
+                    // offered, or else a fallback that no offer of ours led to.
+                    if let (true, Some((attempt, endpoint)), Some(dials)) =
+                        (channel.answered, &call.held, &channel.dials)
+                    {
+                        if dials.strip_prefix("PJSIP/") == Some(endpoint) {
+                            self.confirm_seen_answer(&call.uniqueid, *attempt).await?;
+                            repairs.answered += 1;
+                        } else {
+                            warn!(call.id = %call.call_id, call.uniqueid = %call.uniqueid,
+                                "call talks to somebody it was not offered to: its slot is freed");
+                            self.release_undialled(&call.uniqueid, *attempt).await?;
+                            repairs.undialled += 1;
+                        }
                     }
                 }
                 None if call.on_server => {
@@ -87,9 +101,9 @@ impl Engine {
             ("lost_call", repairs.lost),
             ("adopted_call", repairs.adopted),
             ("missed_answer", repairs.answered),
+            ("undialled_offer", repairs.undialled),
         ] {
-            metrics::counter!("capconduit_reconcile_repairs_total", "kind" => kind)
-                .increment(u64::from(count));
+            metrics::reconcile_repairs(kind, u64::from(count));
         }
         Ok(repairs)
     }
@@ -112,32 +126,31 @@ impl Engine {
 
     /// Repairs that need no view of Asterisk, and the gauges.
     pub async fn sweep(&self) -> Result<(), Error> {
+        self.settle_late_reports().await?;
         let now = clock::now();
         for call_id in self.store.overdue_calls(now).await? {
             warn!(call.id = %call_id, "call outlived its hard time limit: ended now");
             self.close_as_lost(call_id).await?;
-            repaired("overdue_call");
+            metrics::reconcile_repairs("overdue_call", 1);
         }
         for call_id in self.store.orphaned_reservations().await? {
             error!(call.id = %call_id, "open reservation of a call that is not under way: taken back");
             self.store.expire_reservations(call_id, now).await?;
-            repaired("orphaned_reservation");
+            metrics::reconcile_repairs("orphaned_reservation", 1);
         }
         let drift = self.store.usage_drift().await?;
-        metrics::gauge!("capconduit_usage_drift").set(drift.len() as f64);
+        metrics::usage_drift(drift.len() as u64);
         for link in drift {
             error!(link.id = %link.link_id, counted = ?link.counted, open = ?link.open,
                 "usage counters differ from the open reservations: recounted");
             self.store.recount_usage(link.link_id).await?;
-            repaired("usage_drift");
+            metrics::reconcile_repairs("usage_drift", 1);
         }
         let activity = self.store.activity().await?;
-        metrics::gauge!("capconduit_calls_active").set(activity.calls as f64);
-        metrics::gauge!("capconduit_reservations_open", "state" => "held")
-            .set(activity.held as f64);
-        metrics::gauge!("capconduit_reservations_open", "state" => "confirmed")
-            .set(activity.confirmed as f64);
-        metrics::gauge!("capconduit_db_pool_in_use").set(self.store.connections_in_use() as f64);
+        metrics::calls_active(activity.calls.unsigned_abs());
+        metrics::reservations_open("held", activity.held.unsigned_abs());
+        metrics::reservations_open("confirmed", activity.confirmed.unsigned_abs());
+        metrics::db_pool_in_use(self.store.connections_in_use());
         Ok(())
     }
 
@@ -158,10 +171,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn repaired(kind: &'static str) {
-    metrics::counter!("capconduit_reconcile_repairs_total", "kind" => kind).increment(1);
 }
 
 fn is_channel_of(channel: &LiveChannel, call: &OpenCall) -> bool {

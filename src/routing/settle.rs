@@ -4,11 +4,12 @@
 //! only what is still open, so the second of two equal facts changes nothing.
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
 use crate::clock;
 use crate::domain::{CallFact, CallId, DialStatus, Disposition, HangupCause, ServerName, UniqueId};
+use crate::metrics;
 use crate::store::calls::{Attempt, AttemptEnd, CallEnd, Outcome, Settling, UnroutedCall};
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
@@ -60,12 +61,22 @@ impl Engine {
     }
 
     /// Settles and closes the call the dialplan reports as ended. Reported twice, or after it was
-    /// observed to end, nothing changes.
+    /// observed to end, nothing changes. Where the database is away, the report is kept for later.
     pub async fn end(&self, report: EndReport) -> Result<(), Error> {
-        let arrival = &report.arrival;
         let now = clock::now();
+        match self.settle_end(&report, now).await {
+            Err(error) if error.is_transient() && self.late.keep(report, now) => {
+                warn!(%error, "the end of a call cannot be settled now: it is kept for later");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    pub(super) async fn settle_end(&self, report: &EndReport, now: Timestamp) -> Result<(), Error> {
+        let arrival = &report.arrival;
         let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
-            return self.log_unrouted(&report, now).await;
+            return self.log_unrouted(report, now).await;
         };
         let about_attempt = match report.dialled {
             Dialled::Unsaid => true,
@@ -98,8 +109,8 @@ impl Engine {
                 caller,
                 endpoint,
                 status,
-                at,
-            } => self.observe_failure(&caller, &endpoint, status, at).await,
+                at: _,
+            } => self.observe_failure(&caller, &endpoint, status).await,
             CallFact::Gone { channel, cause, at } => {
                 let Some(settling) = self.store.settle(&channel).await? else {
                     return Ok(());
@@ -147,7 +158,6 @@ impl Engine {
         caller: &UniqueId,
         endpoint: &str,
         status: DialStatus,
-        at: Timestamp,
     ) -> Result<(), Error> {
         let Some(settling) = self.store.settle(caller).await? else {
             return Ok(());
@@ -155,17 +165,38 @@ impl Engine {
         let open = settling
             .open_attempt()
             .filter(|a| a.endpoint == endpoint && a.answered_at.is_none())
+            .map(|a| a.attempt);
+        match open {
+            Some(attempt) => settling.note_status(attempt, status, None).await?,
+            None => settling.leave().await,
+        }
+        Ok(())
+    }
+
+    /// The dialplan holds an offer we know of, yet is talking to somebody else: the offer never reached
+    /// it, and its slot is free.
+    pub(super) async fn release_undialled(
+        &self,
+        caller: &UniqueId,
+        attempt: u32,
+    ) -> Result<(), Error> {
+        let Some(settling) = self.store.settle(caller).await? else {
+            return Ok(());
+        };
+        let open = settling
+            .open_attempt()
+            .filter(|a| a.attempt == attempt && a.answered_at.is_none())
             .cloned();
         let Some(open) = open else {
             settling.leave().await;
             return Ok(());
         };
         let ending = Ending {
-            at,
-            status: Some(status),
+            at: clock::now(),
+            status: None,
             cause: None,
             answered_seconds: None,
-            about_attempt: true,
+            about_attempt: false,
             lost: false,
         };
         Ok(settling.end_attempt(&attempt_end(&open, &ending)).await?)
@@ -177,7 +208,7 @@ impl Engine {
             return Ok(());
         };
         if settling.open_attempt().is_some() {
-            metrics::counter!("capconduit_reservations_expired_total").increment(1);
+            metrics::reservations_expired(1);
         }
         let ending = Ending {
             at: clock::now(),
@@ -219,8 +250,7 @@ impl Engine {
             })
             .await?;
         if logged {
-            metrics::counter!("capconduit_reconcile_repairs_total", "kind" => "unrouted_call")
-                .increment(1);
+            metrics::reconcile_repairs("unrouted_call", 1);
             info!(call.uniqueid = %arrival.uniqueid, disposition = end.disposition.as_str(),
                 "logged a call that ended without having been routed here");
         }
@@ -261,7 +291,7 @@ async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
                 .then(|| earlier(ending.at, i64::from(ending.answered_seconds.unwrap_or(0))))
         });
     let last_status = settling.attempts.iter().rev().find_map(|a| a.status);
-    let disposition = match ending.status.or(last_status.filter(|_| open.is_none())) {
+    let disposition = match ending.status.or(last_status) {
         _ if answered_at.is_some() => Disposition::Answered,
         // What the log says of a refused call stands; see `close_call.sql`.
         status if !ending.lost => Disposition::of_last_attempt(status),
@@ -300,14 +330,19 @@ async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
 /// How the open attempt of a call ended.
 fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
     let reported_answer = ending.about_attempt && ending.status == Some(DialStatus::Answer);
+    // Where the dialplan is silent, what was observed stands.
+    let status = ending
+        .status
+        .filter(|_| ending.about_attempt)
+        .or(open.status);
     let outcome = if open.answered_at.is_some() || reported_answer {
         Outcome::Answered
-    } else if ending.lost {
+    } else if ending.lost && status.is_none() {
         Outcome::Lost
-    } else if !ending.about_attempt {
+    } else if !ending.about_attempt && open.status.is_none() {
         Outcome::NotDialled
     } else {
-        match ending.status {
+        match status {
             None | Some(DialStatus::Cancel) => Outcome::Abandoned,
             Some(_) => Outcome::Failed,
         }
@@ -321,7 +356,7 @@ fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
     });
     AttemptEnd {
         outcome,
-        status: ending.status.filter(|_| ending.about_attempt),
+        status,
         cause: ending.cause.filter(|_| ending.about_attempt),
         answered_at,
         at,

@@ -272,6 +272,24 @@ impl Settling {
         confirmed.map(|_| ())
     }
 
+    /// Notes how an attempt went, as far as is known; frees nothing.
+    pub async fn note_status(
+        self,
+        attempt: u32,
+        status: DialStatus,
+        cause: Option<HangupCause>,
+    ) -> Result<(), Error> {
+        let attempt = attempt as i32;
+        let cause = cause.map(|c| i32::from(c.value()));
+        let parameters: Parameters<'_> =
+            &[&self.call.call_id.0, &attempt, &status.as_str(), &cause];
+        let noted = self
+            .transaction
+            .run_and_commit(&[(sql::NOTE_ATTEMPT_STATUS, parameters)])
+            .await;
+        noted.map(|_| ())
+    }
+
     /// The open attempt is over; the call goes on.
     pub async fn end_attempt(self, end: &AttemptEnd) -> Result<(), Error> {
         let values = SettledAttempt::of(self.call.call_id, end);

@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Error;
 use super::sql::{self, Sql};
+use crate::metrics;
 
 /// Longest wait for a connection of the routing pool, free or new.
 const CONNECTION_WAIT: Duration = Duration::from_secs(1);
@@ -119,8 +120,7 @@ impl Store {
     pub(super) async fn for_call(&self) -> Result<Object, Error> {
         let asked = Instant::now();
         let connection = self.route.get().await.map_err(Error::Connection);
-        metrics::histogram!("capconduit_db_pool_wait_seconds")
-            .record(asked.elapsed().as_secs_f64());
+        metrics::db_pool_wait(asked.elapsed());
         connection
     }
 

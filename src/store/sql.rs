@@ -41,6 +41,7 @@ statements! {
     LOCK_CAMPAIGN = "lock_campaign",
     LOCK_USAGE = "lock_usage",
     LOG_UNROUTED_CALL = "log_unrouted_call",
+    NOTE_ATTEMPT_STATUS = "note_attempt_status",
     OPEN_CALLS = "open_calls",
     ORPHANED_RESERVATIONS = "orphaned_reservations",
     OVERDUE_CALLS = "overdue_calls",

@@ -21,8 +21,8 @@ pub struct OpenCall {
     pub on_server: bool,
     /// When it was first seen.
     pub started_at: Timestamp,
-    /// The attempt that is held and not known to be answered.
-    pub held_attempt: Option<u32>,
+    /// The attempt that is held and not known to be answered, with its endpoint.
+    pub held: Option<(u32, String)>,
 }
 
 /// Counters that differ from the reservations they count.
@@ -57,13 +57,14 @@ impl Store {
                 let get = reader(sql::OPEN_CALLS, row);
                 let uniqueid: String = get.column("asterisk_uniqueid")?;
                 let attempt: Option<i32> = get.column("held_attempt")?;
+                let endpoint: Option<String> = get.column("held_endpoint")?;
                 Ok(OpenCall {
                     call_id: CallId(get.column("call_id")?),
                     uniqueid: UniqueId::parse(&uniqueid)
                         .ok_or_else(|| Error::row(sql::OPEN_CALLS.name, "asterisk_uniqueid"))?,
                     on_server: get.column::<Option<String>>("server_name")?.is_some(),
                     started_at: get.column("started_at")?,
-                    held_attempt: attempt.map(i32::unsigned_abs),
+                    held: attempt.map(i32::unsigned_abs).zip(endpoint),
                 })
             })
             .collect()

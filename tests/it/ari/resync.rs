@@ -103,16 +103,15 @@ async fn a_failing_engine_is_asked_again_until_all_is_in_sync() {
             matches!(state, LinkState::OutOfSync { reason } if reason.contains("out of order"))
         })
         .await;
-    // A bounded number of attempts for the fact, then the comparison.
+    // A bounded number of attempts for the fact in each round, each round with a comparison.
     journal.wait_for("open_calls failed", 2).await;
-    assert_eq!(
-        journal.count("observe failed"),
-        tuning().observe_attempts as usize
-    );
+    let attempts = tuning().observe_attempts as usize;
+    assert!(journal.count("observe failed") <= attempts * (journal.count("open_calls failed") + 2));
     asterisk.send(GONE);
     recorder.set_failing(false);
     watching.wait_in_sync().await;
-    journal.wait_for("observe", 1).await;
+    // Neither the fact the engine failed on nor the one that came meanwhile is lost.
+    journal.wait_for("observe", 2).await;
     assert_eq!(journal.count("stream opened"), 1);
 }
 

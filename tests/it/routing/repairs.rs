@@ -1,4 +1,5 @@
 use capconduit::domain::{DialStatus, LiveChannel};
+use capconduit::routing::Dialled;
 use jiff::Timestamp;
 
 use crate::support::World;
@@ -9,6 +10,7 @@ fn channel(caller: &Caller, answered: bool) -> LiveChannel {
         uniqueid: caller.uniqueid.clone(),
         name: caller.channel.clone(),
         answered,
+        dials: Some("PJSIP/client1".to_owned()),
         created_at: Some(Timestamp::now()),
     }
 }
@@ -79,6 +81,36 @@ async fn a_call_of_an_unknown_server_is_judged_only_once_it_was_seen_somewhere()
     let repairs = engine.reconcile(&server(), open, &[]).await.unwrap();
     assert_eq!(repairs.lost, 1);
     world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_call_that_talks_to_the_fallback_keeps_no_slot() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let caller = Caller::new();
+    // Claimed, but the daemon died before it could say so.
+    caller.route(&engine).await.offer();
+    let mut fallback = channel(&caller, true);
+    fallback.dials = Some("PJSIP/reception".to_owned());
+    let open = engine.open_calls(&server()).await.unwrap();
+    let repairs = engine
+        .reconcile(&server(), open, &[fallback])
+        .await
+        .unwrap();
+    assert_eq!(repairs.undialled, 1);
+    assert_eq!(world.usage().await, (0, 0));
+    let report = caller.report(Some(DialStatus::Answer), Dialled::Fallback);
+    engine.end(report).await.unwrap();
+    world.assert_quiet().await;
+    assert_eq!(
+        world
+            .db
+            .one::<String>(
+                "select call_status || current_total_calls from call_logs, campaign_client_settings"
+            )
+            .await,
+        "ANSWERED0"
+    );
 }
 
 #[tokio::test]

@@ -82,21 +82,32 @@ async fn a_channel_seen_to_go_ends_the_call_without_a_report() {
 }
 
 #[tokio::test]
-async fn a_failure_seen_frees_the_slot_before_the_dialplan_asks_again() {
+async fn a_failure_seen_is_noted_until_the_dialplan_has_its_say() {
     let world = World::new("priority", &[link(1), link(2)]).await;
     let engine = world.engine("a");
     let caller = Caller::new();
     caller.route(&engine).await.offer();
-    observe(&engine, failed(&caller, "client1", DialStatus::Busy)).await;
-    assert_eq!(world.usage().await, (0, 0));
-    let second = caller.route_after(&engine, DialStatus::Busy).await.offer();
+    // ARI says "no answer" where the dialplan says "channel unavailable".
+    observe(&engine, failed(&caller, "client1", DialStatus::NoAnswer)).await;
+    assert_eq!(world.usage().await, (1, 0));
+    let second = caller
+        .route_after(&engine, DialStatus::ChanUnavail)
+        .await
+        .offer();
     assert_eq!(second.endpoint, "client2");
     // A late word about the first attempt does not touch the second.
     observe(&engine, failed(&caller, "client1", DialStatus::Busy)).await;
     observe(&engine, answered(&caller, "client1")).await;
     assert_eq!(world.usage().await, (1, 0));
-    caller.end(&engine, Some(DialStatus::NoAnswer)).await;
-    assert_eq!(status(&world).await, "NOANSWER");
+    let statuses =
+        "select string_agg(coalesce(dial_status, '-'), ',' order by attempt) from call_attempts";
+    assert_eq!(world.db.one::<String>(statuses).await, "CHANUNAVAIL,-");
+
+    // Nobody reports the end: what was seen stands.
+    observe(&engine, failed(&caller, "client2", DialStatus::Busy)).await;
+    observe(&engine, gone(&caller)).await;
+    assert_eq!(world.db.one::<String>(statuses).await, "CHANUNAVAIL,BUSY");
+    assert_eq!(status(&world).await, "BUSY");
     world.assert_quiet().await;
 }
 

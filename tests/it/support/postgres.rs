@@ -20,8 +20,8 @@ static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 
 struct Server {
     directory: PathBuf,
-    // Its end is the server's end.
-    _stdin: std::process::ChildStdin,
+    // The end of its standard input is the server's end.
+    _shell: std::process::Child,
 }
 
 /// A migrated database of one test.
@@ -202,7 +202,7 @@ fn start() -> Server {
     .expect("writes postgresql.conf");
     let mut server = unprivileged(&binaries.join("postgres"));
     server.arg("-D").arg(&data);
-    let mut child = Command::new("sh")
+    let shell = Command::new("sh")
         .arg("-c")
         .arg("log=$1; dir=$2; shift 2; \"$@\" >\"$log\" 2>&1 & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$dir\"")
         .arg("sh")
@@ -215,7 +215,6 @@ fn start() -> Server {
         .stdout(Stdio::null())
         .spawn()
         .expect("starts the server");
-    let stdin = child.stdin.take().expect("has a pipe");
     let deadline = Instant::now() + Duration::from_secs(30);
     let pid_file = data.join("postmaster.pid");
     // The last line of the file says `ready` once it is.
@@ -226,6 +225,6 @@ fn start() -> Server {
     }
     Server {
         directory,
-        _stdin: stdin,
+        _shell: shell,
     }
 }

@@ -1,0 +1,346 @@
+//! The daemon put together: the only module that knows every other, and it only wires.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls::crypto::ring;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::ari::{self, LinkState, Watcher};
+use crate::config::{Asterisk, Config};
+use crate::domain::ServerName;
+use crate::routing::{self, Engine};
+use crate::store::migrate::SchemaError;
+use crate::store::{self, Store};
+use crate::supervisor::{Component, Readiness, Supervisor, os_signals, systemd};
+use crate::telemetry::Chain;
+use crate::{agi, http, metrics};
+
+/// How often the database is looked at for readiness.
+const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
+
+/// How often old rows are forgotten and partitions made.
+const KEEP_HOUSE: Duration = Duration::from_secs(600);
+
+/// How long to wait for a name server at start.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Serves until asked to end or until a task dies.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    // Both TLS clients share one provider; a second call would find it installed.
+    let _ = ring::default_provider().install_default();
+    let metrics = metrics::install()?;
+    let requests = os_signals().context("cannot listen for signals")?;
+    let mut supervisor = Supervisor::new();
+    let signals = supervisor.signals();
+    let readiness = Readiness::new(signals.drain.clone());
+
+    let store = Store::new(&store_settings(&config))?;
+    let engine = Engine::new(store.clone(), engine_settings(&config).await);
+
+    // Everything that can fail for want of a port does so before anything is served.
+    let (agi_listener, agi_origin) = agi_listener(&config)?;
+    let agi_address = agi_listener.local_addr()?;
+    let ops_listener = http::bind(config.ops.listen, "ops.listen").await?;
+    let ops_address = ops_listener.local_addr()?;
+    let watchers = config
+        .asterisk
+        .iter()
+        .map(|asterisk| watcher(asterisk, &config, engine.clone()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    let database = readiness.component("database");
+    let schema = readiness.component("schema");
+    let agi_ready = readiness.component("agi");
+    spawn_watchers(&mut supervisor, &readiness, watchers);
+
+    let limits = agi::Limits {
+        decision: config.routing.answer_deadline,
+        sessions: config.agi.max_sessions,
+        ..agi::Limits::default()
+    };
+    supervisor.spawn(
+        "agi",
+        agi::serve(
+            vec![agi_listener],
+            engine.clone(),
+            limits,
+            signals.drain.clone(),
+            signals.stop.clone(),
+        ),
+    );
+    agi_ready.ready();
+    supervisor.spawn_until_stop(
+        "ops",
+        http::serve(
+            ops_listener,
+            http::ops::router(metrics.clone(), readiness),
+            http::Limits::OPS,
+            signals.stop.clone(),
+        ),
+    );
+    supervisor.spawn_until_stop("metrics", metrics::upkeep(metrics, signals.stop.clone()));
+    supervisor.spawn_until_stop(
+        "database",
+        until(
+            signals.stop.clone(),
+            look_at_database(store.clone(), database, schema),
+        ),
+    );
+    supervisor.spawn_until_stop(
+        "sweep",
+        until(
+            signals.stop.clone(),
+            sweep(engine.clone(), config.routing.sweep_interval),
+        ),
+    );
+    supervisor.spawn_until_stop("house", until(signals.stop.clone(), keep_house(engine)));
+    if let Some(limit) = systemd::watchdog_limit() {
+        supervisor.spawn_until_stop(
+            "watchdog",
+            systemd::feed_watchdog(
+                limit,
+                move || answers_connections(agi_address),
+                signals.stop.clone(),
+            ),
+        );
+    }
+
+    info!(
+        node = config.node.name,
+        agi = %agi_address,
+        agi.listener = agi_origin,
+        ops = %ops_address,
+        version = env!("CARGO_PKG_VERSION"),
+        "capconduit is up"
+    );
+    systemd::ready();
+    supervisor.run(requests, config.shutdown.drain).await?;
+    store.close();
+    info!("capconduit has ended");
+    Ok(())
+}
+
+/// The database part of the configuration.
+pub fn store_settings(config: &Config) -> store::Settings {
+    store::Settings {
+        url: config.database.url.clone(),
+        ca_file: config.database.ca_file.clone(),
+        route_connections: config.database.route_connections,
+        background_connections: config.database.background_connections,
+    }
+}
+
+/// What the engine is told; looks up the addresses of the Asterisk servers.
+pub async fn engine_settings(config: &Config) -> routing::Settings {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let mut servers = Vec::with_capacity(config.asterisk.len());
+    for asterisk in &config.asterisk {
+        servers.push((asterisk.name.clone(), addresses_of(asterisk).await));
+    }
+    routing::Settings {
+        node: config.node.name.clone(),
+        ring_budget_seconds: seconds(config.routing.ring_budget),
+        max_call_seconds: seconds(config.routing.max_call),
+        servers,
+    }
+}
+
+async fn addresses_of(asterisk: &Asterisk) -> Vec<IpAddr> {
+    let host = asterisk.url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(Ok(addresses)) = timeout(RESOLVE_LIMIT, tokio::net::lookup_host((host, 0))).await {
+        return addresses.map(|a| a.ip()).collect();
+    }
+    warn!(asterisk = %asterisk.name, host,
+        "host cannot be resolved: calls are matched to this server once its channels are seen");
+    Vec::new()
+}
+
+/// The settings to reach one Asterisk server's ARI with.
+pub fn ari_server(asterisk: &Asterisk, config: &Config) -> Result<ari::Server, ari::ServerError> {
+    ari::Server::new(
+        asterisk.name.as_str(),
+        asterisk.url.as_str(),
+        &asterisk.username,
+        asterisk.password.clone(),
+        &config.node.name,
+    )
+}
+
+fn watcher(
+    asterisk: &Asterisk,
+    config: &Config,
+    engine: Engine,
+) -> anyhow::Result<(ServerName, Watcher<Engine>)> {
+    let server = ari_server(asterisk, config)
+        .with_context(|| format!("[[asterisk]] {} cannot be used", asterisk.name))?;
+    let tuning = ari::Tuning {
+        sweep_interval: config.routing.sweep_interval,
+        ..ari::Tuning::default()
+    };
+    let watcher = Watcher::new(server, engine, tuning)
+        .with_context(|| format!("cannot prepare to watch {}", asterisk.name))?;
+    Ok((asterisk.name.clone(), watcher))
+}
+
+fn spawn_watchers(
+    supervisor: &mut Supervisor,
+    readiness: &Readiness,
+    watchers: Vec<(ServerName, Watcher<Engine>)>,
+) {
+    if watchers.is_empty() {
+        readiness.component("ari").not_configured();
+        warn!(
+            "no [[asterisk]] is configured: slots rest on the dialplan's reports and on the hard \
+             limit of a call's life alone"
+        );
+    }
+    let stop = supervisor.signals().stop;
+    for (name, watcher) in watchers {
+        let component = readiness.component(format!("ari:{name}"));
+        let shown = show_link(watcher.state(), component, stop.clone());
+        supervisor.spawn_until_stop(format!("ari:{name}"), watcher.run(stop.clone()));
+        supervisor.spawn_until_stop(format!("ari readiness:{name}"), shown);
+    }
+}
+
+/// The socket systemd opened for us, else our own.
+fn agi_listener(config: &Config) -> anyhow::Result<(TcpListener, &'static str)> {
+    let inherited = systemd::inherited_listener().context("cannot take the socket from systemd")?;
+    if let Some(listener) = inherited {
+        return Ok((TcpListener::from_std(listener)?, "systemd"));
+    }
+    let address = config.agi.listen;
+    let listener = agi::bind(address).with_context(|| {
+        format!("cannot listen on {address}: choose another address with agi.listen")
+    })?;
+    Ok((listener, "own"))
+}
+
+async fn show_link(
+    mut state: watch::Receiver<LinkState>,
+    component: Component,
+    stop: CancellationToken,
+) {
+    loop {
+        match &*state.borrow_and_update() {
+            LinkState::InSync { .. } => component.ready(),
+            LinkState::Connecting => component.not_ready("connecting"),
+            LinkState::OutOfSync { reason } => {
+                component.not_ready(format!("out of sync: {reason}"));
+            }
+            LinkState::Disconnected { reason } => component.not_ready(reason.clone()),
+            LinkState::Replaced => component
+                .not_ready("another daemon uses our name: give each daemon its own node.name"),
+            LinkState::Unauthorized => component
+                .not_ready("Asterisk refuses user or password: compare [[asterisk]] with ari.conf"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = state.changed() => if changed.is_err() {
+                // The watcher has ended, which its own supervision reports.
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
+}
+
+async fn until(stop: CancellationToken, task: impl Future<Output = Infallible>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        never = task => match never {},
+    }
+}
+
+/// Keeps readiness true about the database, and says so when it changes.
+async fn look_at_database(store: Store, database: Component, schema: Component) -> Infallible {
+    store.warm_up().await;
+    let mut last = None;
+    let mut looks = interval(LOOK_AT_DATABASE);
+    loop {
+        looks.tick().await;
+        let found = timeout(LOOK_AT_DATABASE, store.check_schema()).await;
+        let problem = match found {
+            Ok(Ok(())) => {
+                database.ready();
+                schema.ready();
+                None
+            }
+            Ok(Err(SchemaError::Schema(error))) => {
+                database.ready();
+                schema.not_ready(error.to_string());
+                Some(Chain(&error).to_string())
+            }
+            Ok(Err(SchemaError::Store(error))) => {
+                database.not_ready("does not answer");
+                schema.not_ready("unknown: the database does not answer");
+                Some(Chain(&error).to_string())
+            }
+            Err(_) => {
+                database.not_ready("does not answer in time");
+                schema.not_ready("unknown: the database does not answer");
+                Some("the database does not answer in time".to_owned())
+            }
+        };
+        if problem != last {
+            match &problem {
+                Some(problem) => error!(
+                    problem,
+                    "the database cannot be used: calls take the dialplan's fallback"
+                ),
+                None if last.is_some() => info!("the database can be used again"),
+                None => info!("the database can be used"),
+            }
+            last = problem;
+        }
+    }
+}
+
+async fn sweep(engine: Engine, every: Duration) -> Infallible {
+    let mut sweeps = interval(every);
+    loop {
+        sweeps.tick().await;
+        if let Err(error) = engine.sweep().await {
+            warn!(error = %Chain(&error), "sweep failed; it is tried again");
+        }
+    }
+}
+
+async fn keep_house(engine: Engine) -> Infallible {
+    let mut rounds = interval(KEEP_HOUSE);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = engine.keep_house().await {
+            warn!(error = %Chain(&error), "housekeeping failed; it is tried again");
+        }
+    }
+}
+
+/// Whether the accept loop is alive, as a caller would notice.
+async fn answers_connections(address: std::net::SocketAddr) -> Result<(), String> {
+    let reachable = match address.ip() {
+        ip if ip.is_unspecified() && ip.is_ipv4() => (IpAddr::from([127, 0, 0, 1]), address.port()),
+        ip if ip.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST.into(), address.port()),
+        ip => (ip, address.port()),
+    };
+    match timeout(Duration::from_secs(2), TcpStream::connect(reachable)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("the AGI port does not take connections: {error}")),
+        Err(_) => Err("the AGI port does not take connections in time".to_owned()),
+    }
+}
+
+/// A handle to everything the command line needs of a database.
+pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
+    let store = Store::new(&store_settings(config))?;
+    Ok(Arc::new(Engine::new(store, engine_settings(config).await)))
+}

@@ -1,0 +1,52 @@
+//! `capconduit migrate`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+
+use super::user::hash;
+use crate::config::Config;
+use crate::store::migrate;
+
+/// Rows of `docs`' small world. Loaded in one transaction.
+const SAMPLE_DATA: &str = include_str!("../../sql/sample/sample-data.sql");
+
+/// The password of every sample account.
+const SAMPLE_PASSWORD: &str = "password";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Also load a small world to look around in. Only into an empty database; every sample account has
+    /// the password "password".
+    #[arg(long)]
+    sample_data: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<ExitCode> {
+    let mut client = super::owner(config).await?;
+    let applied = migrate::migrate(&mut client).await?;
+    for migration in &applied {
+        println!("applied {} {}", migration.version, migration.name);
+    }
+    println!("schema is at version {}", migrate::CURRENT);
+    if arguments.sample_data {
+        let users: i64 = client
+            .query_one("select count(*) from users", &[])
+            .await
+            .context("cannot look for users")?
+            .get(0);
+        ensure!(
+            users == 0,
+            "sample data goes into an empty database only; this one has {users} users"
+        );
+        let hash = hash(SAMPLE_PASSWORD)?;
+        // A PHC string has no quote; the placeholder is psql's, so that psql can load the file too.
+        let sql = SAMPLE_DATA.replace(":'hash'", &format!("'{hash}'"));
+        client
+            .batch_execute(&sql)
+            .await
+            .context("cannot load the sample data")?;
+        println!("loaded the sample data");
+    }
+    Ok(ExitCode::SUCCESS)
+}

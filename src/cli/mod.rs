@@ -1,0 +1,107 @@
+//! The command line: one file per command that is more than a few lines.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `route` would refuse the call, 78 the configuration
+//! cannot be used (`EX_CONFIG` of sysexits.h).
+
+mod check;
+mod migrate;
+mod route;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, Environment};
+use crate::telemetry::{self, Chain};
+use crate::{app, store};
+
+/// The configuration cannot be used.
+const EXIT_CONFIG: u8 = 78;
+
+/// Routes calls for Asterisk: decides, caps and records them.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Configuration file; /etc/capconduit/capconduit.toml if there is one and no other is named.
+    #[arg(long, global = true, env = "CAPCONDUIT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Serve,
+    /// Bring the database schema up to date.
+    Migrate(migrate::Arguments),
+    /// Check configuration, database, schema and Asterisk, and say how to mend what is wrong.
+    Check,
+    /// Show where a call would go now. Claims and changes nothing.
+    Route(route::Arguments),
+    /// Manage accounts.
+    #[command(subcommand)]
+    User(user::Command),
+}
+
+/// Runs the command of the process and returns its exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let environment = Environment::of_process();
+    let config = match Config::load(arguments.config.as_deref(), &environment) {
+        Ok(config) => config,
+        Err(error) => return config_error(&error),
+    };
+    let serving = matches!(arguments.command, Command::Serve);
+    if serving && let Err(error) = telemetry::init(&config.log) {
+        eprintln!("capconduit: {}", Chain(&error));
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("capconduit: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(run(arguments.command, config));
+    // What still hangs in a name look-up must not hold up the end.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let chain = Chain(error.as_ref());
+            if serving {
+                tracing::error!(error = %chain, "capconduit ends");
+            } else {
+                eprintln!("capconduit: {chain}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn config_error(error: &config::Error) -> ExitCode {
+    eprintln!("capconduit: {}", Chain(error));
+    ExitCode::from(EXIT_CONFIG)
+}
+
+async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => app::serve(config).await.map(|()| ExitCode::SUCCESS),
+        Command::Migrate(arguments) => migrate::run(&arguments, &config).await,
+        Command::Check => check::run(&config).await,
+        Command::Route(arguments) => route::run(&arguments, &config).await,
+        Command::User(command) => user::run(&command, &config).await,
+    }
+}
+
+/// A connection in the role of `database.url` itself.
+async fn owner(config: &Config) -> Result<tokio_postgres::Client, store::ConnectError> {
+    store::connect_as_owner(&app::store_settings(config)).await
+}

@@ -1,0 +1,99 @@
+//! `capconduit user`: accounts, made by whoever can reach the database.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, ensure};
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use clap::{Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::store::users::{self, NewUser};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an active account and print its one-time password.
+    Create {
+        /// Name to log in with, 3 to 80 characters.
+        username: String,
+        /// E-mail address.
+        #[arg(long)]
+        email: String,
+        /// What the account may do.
+        #[arg(long, value_enum, default_value_t = Role::User)]
+        role: Role,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Role {
+    /// Everything.
+    Admin,
+    /// Everything but managing users.
+    Staff,
+    /// A call seller.
+    User,
+}
+
+pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
+    let Command::Create {
+        username,
+        email,
+        role,
+    } = command;
+    check(username, email)?;
+    let password = one_time_password()?;
+    let hash = hash(&password)?;
+    let client = super::owner(config).await?;
+    let role = match role {
+        Role::Admin => "admin",
+        Role::Staff => "staff",
+        Role::User => "user",
+    };
+    let user = NewUser {
+        username,
+        email,
+        password_hash: &hash,
+        role,
+    };
+    let id = users::create(&client, &user).await?;
+    println!("made user {id} {username} ({role})");
+    println!("one-time password, shown only here: {password}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(username: &str, email: &str) -> anyhow::Result<()> {
+    let printable = |text: &str| text.chars().all(|c| !c.is_control() && !c.is_whitespace());
+    ensure!(
+        (3..=80).contains(&username.chars().count()) && printable(username),
+        "the username must have 3 to 80 printable characters without blanks"
+    );
+    let (local, domain) = email.split_once('@').unwrap_or_default();
+    ensure!(
+        !local.is_empty()
+            && domain.contains('.')
+            && !domain.contains('@')
+            && email.chars().count() <= 120
+            && printable(email),
+        "{email:?} is not an e-mail address"
+    );
+    Ok(())
+}
+
+/// Argon2id with the crate's default cost (19 MiB, 2 passes, as OWASP recommends).
+pub(super) fn hash(password: &str) -> anyhow::Result<String> {
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    let hash = hash.map_err(|error| anyhow!("cannot hash the password: {error}"))?;
+    Ok(hash.to_string())
+}
+
+/// 24 letters and digits without those that look alike: 120 bits.
+fn one_time_password() -> anyhow::Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0_u8; 24];
+    getrandom::fill(&mut bytes).context("the kernel gives no randomness")?;
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect())
+}
