@@ -11,7 +11,11 @@
 pub mod agi;
 pub mod ari;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
+pub mod metrics;
 pub mod routing;
 pub mod store;
+pub mod supervisor;
+pub mod telemetry;

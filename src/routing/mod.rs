@@ -4,12 +4,22 @@
 //! the edges hand it what they were told, in the words of [`crate::domain`], and it answers. Every verb
 //! may be called twice with the same facts; the second time changes nothing.
 
+mod explain;
+mod offer;
+mod reconcile;
+mod settle;
+
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::domain::{
-    CallFact, CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, LiveChannel,
-    RefusalReason, ReservationId, ServerName, UniqueId,
+    CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, RefusalReason,
+    ReservationId, ServerName, UniqueId,
 };
+use crate::store::{self, Store};
+
+pub use explain::Explanation;
+pub use reconcile::{OpenCalls, Repairs};
 
 /// What is known of a call from the channel that brought it.
 #[derive(Debug, Clone)]
@@ -115,47 +125,86 @@ pub struct EndReport {
     pub dialled: Dialled,
 }
 
+/// What the engine is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name of this daemon.
+    pub node: String,
+    /// Seconds a call may ring in all, over all its attempts.
+    pub ring_budget_seconds: u32,
+    /// Hard limit of a call's life in seconds; the dialplan cuts it there.
+    pub max_call_seconds: u32,
+    /// The Asterisk servers observed, with the addresses their calls come from.
+    pub servers: Vec<(ServerName, Vec<IpAddr>)>,
+}
+
 /// The engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine {
+    store: Store,
+    settings: Arc<Settings>,
+}
 
-/// Open calls as they stood before a list of live channels was taken.
-pub struct OpenCalls {}
-
-/// What a reconciliation repaired.
-#[derive(Debug, Default)]
-pub struct Repairs {}
-
-/// Placeholder.
+/// Why the engine could not answer or settle.
 #[derive(Debug, thiserror::Error)]
-#[error("engine error")]
-pub struct Error;
+pub enum Error {
+    /// The database could not be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The state changed under the decision more often than it is worth trying again.
+    #[error("the decision was overtaken by other changes {0} times")]
+    Overtaken(u32),
+}
+
+impl Error {
+    /// Short name for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Store(error) if error.is_contention() => "contention",
+            Self::Store(error) if error.is_lost_connection() => "database_unavailable",
+            Self::Store(_) => "database_error",
+            Self::Overtaken(_) => "overtaken",
+        }
+    }
+
+    /// Nothing is wrong with the request; it may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_contention() || error.is_lost_connection(),
+            Self::Overtaken(_) => true,
+        }
+    }
+}
 
 impl Engine {
-    /// Answers where a call goes.
-    pub async fn route(&self, _request: RouteRequest) -> Result<Verdict, Error> {
-        Err(Error)
+    /// An engine over a database.
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self {
+            store,
+            settings: Arc::new(settings),
+        }
     }
-    /// Settles and closes the call.
-    pub async fn end(&self, _report: EndReport) -> Result<(), Error> {
-        Err(Error)
+
+    /// The Asterisk a call is on, told by the address that asked. Loopback is loopback, whichever.
+    fn server_of(&self, arrival: &Arrival) -> Option<&ServerName> {
+        let peer = arrival.peer?.to_canonical();
+        self.settings
+            .servers
+            .iter()
+            .find(|(_, addresses)| {
+                addresses.iter().any(|a| {
+                    let address = a.to_canonical();
+                    address == peer || (address.is_loopback() && peer.is_loopback())
+                })
+            })
+            .map(|(name, _)| name)
     }
-    /// Settles what an observer of `server` saw.
-    pub async fn observe(&self, _server: &ServerName, _fact: CallFact) -> Result<(), Error> {
-        Err(Error)
-    }
-    /// The open calls that live on `server` or on no known server. Take this list **before** the list of
-    /// channels: then a call in it that has no channel is really gone.
-    pub async fn open_calls(&self, _server: &ServerName) -> Result<OpenCalls, Error> {
-        Err(Error)
-    }
-    /// Settles the calls whose channels are gone and adopts those that live.
-    pub async fn reconcile(
-        &self,
-        _server: &ServerName,
-        _open: OpenCalls,
-        _live: &[LiveChannel],
-    ) -> Result<Repairs, Error> {
-        Err(Error)
+}
+
+impl Arrival {
+    /// The linked id, or the unique id where the dialplan gave none.
+    fn linkedid(&self) -> &str {
+        let linkedid = self.linkedid.as_ref();
+        linkedid.map_or(self.uniqueid.as_str(), LinkedId::as_str)
     }
 }

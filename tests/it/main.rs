@@ -1,4 +1,10 @@
-//! Integration tests, laid out like `src`.
+//! One integration binary, laid out like `src`.
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod agi;
+mod ari;
+mod config;
+mod ops;
+mod routing;
+mod store;
 mod support;

@@ -1,0 +1,57 @@
+-- Takes a slot of a link for a call, or returns no row and changes nothing.
+--
+-- The guard stands in the row that is updated: a claim that had to wait for another one sees the
+-- counter that one left. The link's row is locked first because answered calls are counted there.
+-- $1 call to go on with, or null for a new one; $2 link, $3 attempt.
+with call_to_go_on as materialized (
+    select call_id from calls where call_id = $1 and ended_at is null for update
+), link as materialized (
+    select id, max_concurrency, total_calls_allowed, current_total_calls
+    from campaign_client_settings
+    where id = $2 and status = 'active'
+      and ($1::bigint is null or exists (select from call_to_go_on))
+    for no key update
+), slot as (
+    update link_usage u
+    set held = u.held + 1
+    from link l
+    where u.link_id = l.id
+      and u.held + u.confirmed < l.max_concurrency
+      and (l.total_calls_allowed is null or l.current_total_calls + u.held < l.total_calls_allowed)
+    returning u.link_id
+), new_call as (
+    insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, server_name, node_name, user_id,
+                       campaign_id, did_id, incoming_did_number, caller_id_num, caller_id_name,
+                       started_at, expires_at)
+    select $4, $5, $6, $7, $8, $9::int, $10::int, $11::int, $12, $13, $14,
+           $15::timestamptz, $15::timestamptz + make_interval(secs => $16)
+    from slot
+    where $1::bigint is null
+    returning call_id
+), reopened_call as (
+    update calls set refused_at = null, refusal_reason = null
+    where call_id = $1 and refused_at is not null and exists (select from slot)
+), the_call as (
+    select call_id from new_call
+    union all
+    select g.call_id from call_to_go_on g, slot
+), reservation as (
+    insert into reservations (call_id, attempt, link_id, user_id, node_name, state, held_at)
+    select call_id, $3::int, $2, $9::int, $8, 'held', $15::timestamptz from the_call
+    returning reservation_id, call_id
+), attempt as (
+    insert into call_attempts (call_id, attempt, reservation_id, user_id, link_id, client_id,
+                               endpoint_id, offered_at, ring_timeout_seconds)
+    select call_id, $3::int, reservation_id, $9::int, $2, $17::int, $18, $15::timestamptz, $19::int
+    from reservation
+), decision as (
+    insert into decisions (call_id, attempt, user_id, campaign_id, node_name, decided_at, verdict,
+                           link_id, question, ranking, remarks)
+    select call_id, $3::int, $9::int, $10::int, $8, $15::timestamptz, 'DIAL', $2, $20::jsonb, $21::jsonb,
+           $22::text[]
+    from reservation
+), turn as (
+    update campaign_rotations set state = $23::jsonb
+    where campaign_id = $10::int and $23::jsonb is not null and exists (select from reservation)
+)
+select call_id, reservation_id from reservation

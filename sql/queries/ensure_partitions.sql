@@ -1,0 +1,1 @@
+select ensure_call_log_partitions($1::date, $2)

@@ -1,0 +1,10 @@
+-- Removes what ended before $1 from the tables of calls under way; the log and the attempts remain.
+with forgotten as (
+    delete from calls where call_id in (
+        select call_id from calls where ended_at < $1 order by ended_at limit 5000)
+    returning call_id
+), released as (
+    delete from reservations where reservation_id in (
+        select reservation_id from reservations where ended_at < $1 order by ended_at limit 5000)
+)
+select count(*) from forgotten

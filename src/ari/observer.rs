@@ -1,0 +1,60 @@
+//! Who is told what ARI saw: the engine, or a recorder in tests.
+
+use std::future::Future;
+
+use crate::domain::{CallFact, LiveChannel, ServerName};
+use crate::routing;
+
+/// What a watcher needs of the engine. Every verb may be repeated with the same facts.
+pub trait CallObserver: Send + Sync + 'static {
+    /// Open calls as they stood before a list of channels was taken.
+    type Open: Send;
+    /// A verb that failed; it may be tried again.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Settles what was seen on `server`.
+    fn observe(
+        &self,
+        server: &ServerName,
+        fact: CallFact,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The open calls of `server`, taken **before** the list of its channels.
+    fn open_calls(
+        &self,
+        server: &ServerName,
+    ) -> impl Future<Output = Result<Self::Open, Self::Error>> + Send;
+
+    /// Settles the open calls whose channels are not in `live`, adopts those that are.
+    fn reconcile(
+        &self,
+        server: &ServerName,
+        open: Self::Open,
+        live: &[LiveChannel],
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+impl CallObserver for routing::Engine {
+    type Open = routing::OpenCalls;
+    type Error = routing::Error;
+
+    async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Self::Error> {
+        routing::Engine::observe(self, server, fact).await
+    }
+
+    async fn open_calls(&self, server: &ServerName) -> Result<Self::Open, Self::Error> {
+        routing::Engine::open_calls(self, server).await
+    }
+
+    async fn reconcile(
+        &self,
+        server: &ServerName,
+        open: Self::Open,
+        live: &[LiveChannel],
+    ) -> Result<(), Self::Error> {
+        // What was repaired is counted and logged where it is repaired.
+        routing::Engine::reconcile(self, server, open, live)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,290 @@
+//! The few questions asked of ARI over HTTP.
+//!
+//! Every request has a timeout and a limit on its answer, goes straight to the server (no proxy, no
+//! redirect: the password must not travel) and authenticates by header. Nothing here retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::{Server, event};
+use crate::domain::{LiveChannel, ServerName};
+
+/// Far more than any list of channels: 20,000 of them.
+const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// A question that was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 401.
+    #[error(
+        "Asterisk refuses user {username:?}: make `username` and `password` of the [[asterisk]] named \
+         {server:?} match a user in its ari.conf"
+    )]
+    Unauthorized {
+        /// The `[[asterisk]]` table to mend.
+        server: ServerName,
+        /// The user refused.
+        username: String,
+    },
+    /// 403: the user may only read.
+    #[error("Asterisk allows user {username:?} only to read: set `read_only = no` in ari.conf")]
+    Forbidden {
+        /// The user refused.
+        username: String,
+    },
+    /// No connection, or it broke.
+    #[error("Asterisk cannot be reached at {url}")]
+    Unreachable {
+        /// The server's address.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No answer in time.
+    #[error("Asterisk did not answer {path} within {} ms", after.as_millis())]
+    Timeout {
+        /// What was asked.
+        path: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// An answer, but not one we know.
+    #[error("Asterisk answered {path} with status {status}{}", hint(*status))]
+    Status {
+        /// What was asked.
+        path: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// An answer too long to be true.
+    #[error("Asterisk's answer to {path} is longer than {MAX_BODY_BYTES} bytes")]
+    TooLarge {
+        /// What was asked.
+        path: String,
+    },
+    /// An answer we cannot read.
+    #[error("Asterisk's answer to {path} cannot be read")]
+    Malformed {
+        /// What was asked.
+        path: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// TLS could not be set up.
+    #[error("TLS cannot be set up")]
+    Tls {
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The HTTP client could not be made.
+    #[error("the HTTP client cannot be set up")]
+    Client {
+        /// Why.
+        source: reqwest::Error,
+    },
+}
+
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => {
+            ": check that ari.conf and http.conf say `enabled = yes` and that `url` has their prefix"
+        }
+        StatusCode::SERVICE_UNAVAILABLE => ": it is still starting or shutting down",
+        _ => "",
+    }
+}
+
+/// What Asterisk says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Its version, as `22.5.2`.
+    pub version: String,
+    /// When it started, as it writes it: another value means that it was restarted.
+    pub startup_time: String,
+}
+
+#[derive(Deserialize)]
+struct InfoBody {
+    status: StatusBody,
+    system: SystemBody,
+}
+
+#[derive(Deserialize)]
+struct StatusBody {
+    startup_time: String,
+}
+
+#[derive(Deserialize)]
+struct SystemBody {
+    version: String,
+}
+
+/// The REST side of one Asterisk server.
+#[derive(Clone)]
+pub struct Rest {
+    client: Client,
+    tls: Arc<ClientConfig>,
+    server: Arc<Server>,
+    authorization: HeaderValue,
+    timeout: Duration,
+}
+
+impl Rest {
+    /// Sets up the client; nothing is sent. `timeout` is for each request as a whole.
+    pub fn new(server: Arc<Server>, timeout: Duration) -> Result<Self, Error> {
+        let tls = tls_config(&server)?;
+        let client = Client::builder()
+            // An explicit configuration: without it the client asks for a process-wide provider and
+            // panics where there is none.
+            .tls_backend_preconfigured(ClientConfig::clone(&tls))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(timeout)
+            .timeout(timeout)
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(|source| Error::Client { source })?;
+        // The client knows how to write the header; the stream needs the same one.
+        let sample = client
+            .get(server.url.clone())
+            .basic_auth(&server.username, Some(server.password.expose_secret()))
+            .build()
+            .map_err(|source| Error::Client { source })?;
+        let authorization = sample.headers()[AUTHORIZATION].clone();
+        Ok(Self {
+            client,
+            tls,
+            server,
+            authorization,
+            timeout,
+        })
+    }
+
+    /// The server asked.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
+    pub(super) fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    pub(super) fn unauthorized(&self) -> Error {
+        Error::Unauthorized {
+            server: self.server.name.clone(),
+            username: self.server.username.clone(),
+        }
+    }
+
+    /// Version and time of start.
+    pub async fn info(&self) -> Result<Info, Error> {
+        let path = "/ari/asterisk/info";
+        let body = self.send(path, self.request(Method::GET, path)).await?;
+        let info: InfoBody = serde_json::from_slice(&body).map_err(|source| Error::Malformed {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Info {
+            version: info.system.version,
+            startup_time: info.status.startup_time,
+        })
+    }
+
+    /// All channels there are.
+    pub async fn channels(&self) -> Result<Vec<LiveChannel>, Error> {
+        let path = "/ari/channels";
+        let body = self.send(path, self.request(Method::GET, path)).await?;
+        event::decode_channels(&body).map_err(|source| Error::Malformed {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Asks Asterisk to send only the events in [`event::WANTED`]. The application exists only while its
+    /// stream is open, and the filter with it: to be asked after every connect.
+    pub async fn set_event_filter(&self) -> Result<(), Error> {
+        let path = format!("/ari/applications/{}/eventFilter", self.server.app);
+        let allowed: Vec<_> = event::WANTED
+            .iter()
+            .map(|kind| serde_json::json!({ "type": kind }))
+            .collect();
+        let request = self
+            .request(Method::PUT, &path)
+            .json(&serde_json::json!({ "allowed": allowed }));
+        self.send(&path, request).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, self.server.http_url(path))
+            .header(AUTHORIZATION, self.authorization.clone())
+    }
+
+    async fn send(&self, path: &str, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let failed = |source: reqwest::Error| {
+            if source.is_timeout() {
+                Error::Timeout {
+                    path: path.to_owned(),
+                    after: self.timeout,
+                }
+            } else {
+                Error::Unreachable {
+                    url: self.server.url.to_string(),
+                    source: source.without_url(),
+                }
+            }
+        };
+        let mut response = request.send().await.map_err(failed)?;
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::UNAUTHORIZED => return Err(self.unauthorized()),
+            StatusCode::FORBIDDEN => {
+                return Err(Error::Forbidden {
+                    username: self.server.username.clone(),
+                });
+            }
+            status => {
+                return Err(Error::Status {
+                    path: path.to_owned(),
+                    status,
+                });
+            }
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(Error::TooLarge {
+                    path: path.to_owned(),
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// The ring provider by name, so that neither order of start nor tests depend on process-wide state.
+fn tls_config(server: &Server) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    if server.is_tls() {
+        // Certificates that cannot be read are left out; a server signed by one is then refused.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Tls { source })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

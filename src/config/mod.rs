@@ -1,0 +1,419 @@
+//! The configuration: one TOML file, each key overridable by the environment.
+//!
+//! A [`Config`] that exists has been checked as a whole; nothing behind it needs to check again. What a
+//! value is used for is no business of this module, and secrets are in types that do not print. The keys
+//! stand in [`keys::KEYS`] and are described in `docs/configuration.md`.
+
+pub mod keys;
+mod problem;
+mod reader;
+mod source;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::domain::ServerName;
+use reader::Reader;
+
+pub use problem::{Error, Origin, Problem};
+pub use source::Environment;
+
+/// Read when no other file is named. May be absent: the environment alone can be enough.
+pub const DEFAULT_FILE: &str = "/etc/capconduit/capconduit.toml";
+
+/// Everything the daemon is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This daemon among others.
+    pub node: Node,
+    /// PostgreSQL.
+    pub database: Database,
+    /// The FastAGI server.
+    pub agi: Agi,
+    /// The HTTP API.
+    pub http: Http,
+    /// The listener for metrics and health.
+    pub ops: Ops,
+    /// Decisions and their repair.
+    pub routing: Routing,
+    /// The Asterisk servers to observe. May be empty.
+    pub asterisk: Vec<Asterisk>,
+    /// Recordings.
+    pub recording: Recording,
+    /// Transcripts.
+    pub transcription: Transcription,
+    /// How the daemon ends.
+    pub shutdown: Shutdown,
+    /// What it says.
+    pub log: Log,
+}
+
+/// `[node]`.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Unique among the daemons on one database.
+    pub name: String,
+}
+
+/// `[database]`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Connection string that PostgreSQL's client library would take; known to parse.
+    pub url: SecretString,
+    /// Certificate authority to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Connections for decisions alone.
+    pub route_connections: usize,
+    /// Connections for everything else.
+    pub background_connections: usize,
+}
+
+/// `[agi]`.
+#[derive(Debug, Clone)]
+pub struct Agi {
+    /// Where Asterisk asks.
+    pub listen: SocketAddr,
+    /// Sessions at once.
+    pub max_sessions: usize,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where the API is served.
+    pub listen: SocketAddr,
+    /// What internal callers must present.
+    pub internal_token: Option<SecretString>,
+}
+
+/// `[ops]`.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub listen: SocketAddr,
+}
+
+/// `[routing]`.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// A decision later than this is no use to the dialplan.
+    pub answer_deadline: Duration,
+    /// How long one call may ring, all attempts together.
+    pub ring_budget: Duration,
+    /// A call older than this is over, whatever was seen of it.
+    pub max_call: Duration,
+    /// How often open calls are compared with live channels.
+    pub sweep_interval: Duration,
+}
+
+/// One `[[asterisk]]`.
+#[derive(Debug, Clone)]
+pub struct Asterisk {
+    /// Our name for it.
+    pub name: ServerName,
+    /// Of its HTTP server, with its prefix but without `/ari`.
+    pub url: Url,
+    /// ARI user.
+    pub username: String,
+    /// ARI password.
+    pub password: SecretString,
+}
+
+/// `[recording]`.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// Where Asterisk writes recordings.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[transcription]`.
+#[derive(Debug, Clone)]
+pub struct Transcription {
+    /// Model directory by language.
+    pub models: BTreeMap<String, PathBuf>,
+}
+
+/// `[shutdown]`.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    /// How long begun work may take to end.
+    pub drain: Duration,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// Filter directives; known to parse.
+    pub level: String,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks the whole configuration. Without `file`, [`DEFAULT_FILE`] is read if it exists.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(Error::Read { path, source });
+            }
+        };
+        Self::parse(path, &text, environment)
+    }
+
+    /// Checks the text of a file together with the environment. `path` is for messages only.
+    pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, Error> {
+        let mut problems = Vec::new();
+        let from_file = source::from_file(path, text, &mut problems);
+        let broken_file = !problems.is_empty() && from_file.is_empty();
+        let from_environment = source::from_environment(environment, &mut problems);
+        if broken_file {
+            // Everything in it would be reported as missing.
+            return Err(Error::Invalid(problems));
+        }
+        let mut reader = Reader::new(path, from_file, from_environment, environment, problems);
+        match reader.config() {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => {
+                let mut problems = reader.problems;
+                // In the order of the file, then the rest as found.
+                problems.sort_by_key(|problem| match &problem.origin {
+                    Some(Origin::File { line, .. }) => *line,
+                    _ => usize::MAX,
+                });
+                Err(Error::Invalid(problems))
+            }
+        }
+    }
+}
+
+/// One method per section. Each reads all its keys before it gives up on any: that is how all problems
+/// are found at once.
+impl Reader<'_> {
+    fn config(&mut self) -> Option<Config> {
+        let node = self.node();
+        let database = self.database();
+        let agi = self.agi();
+        let http = self.http();
+        let ops = self.address("ops.listen").map(|listen| Ops { listen });
+        let routing = self.routing();
+        let asterisk = self.asterisk();
+        let recording = Recording {
+            directory: self.path("recording.directory"),
+        };
+        let transcription = self.transcription();
+        let drain = self.seconds("shutdown.drain_seconds");
+        let log = self.log();
+        let config = Config {
+            node: node?,
+            database: database?,
+            agi: agi?,
+            http: http?,
+            ops: ops?,
+            routing: routing?,
+            asterisk,
+            recording,
+            transcription,
+            shutdown: Shutdown { drain: drain? },
+            log: log?,
+        };
+        self.refuse_shared_addresses(&config);
+        Some(config)
+    }
+
+    fn node(&mut self) -> Option<Node> {
+        let expected = "1 to 64 printable ASCII characters without blanks";
+        let name = self.parsed("node.name", expected, ServerName::parse)?;
+        Some(Node {
+            name: name.to_string(),
+        })
+    }
+
+    fn database(&mut self) -> Option<Database> {
+        let url = self.secret("database.url");
+        let ca_file = self.path("database.ca_file");
+        let route_connections = self.count("database.route_connections");
+        let background_connections = self.count("database.background_connections");
+        if let Some(url) = &url
+            && url
+                .expose_secret()
+                .parse::<tokio_postgres::Config>()
+                .is_err()
+        {
+            // The parser's own words may quote a piece of the password.
+            let message = "is not a PostgreSQL connection string: write \
+                postgresql://USER:PASSWORD@HOST/DATABASE (with @ / ? # % in the password \
+                percent-encoded; sslmode is disable, prefer or require) or \
+                host=… user=… password=… dbname=…";
+            let origin = self
+                .origin("database.url")
+                .or_else(|| self.origin("database.url_file"));
+            self.note("database.url", origin, message);
+        }
+        Some(Database {
+            url: url?,
+            ca_file,
+            route_connections: route_connections?,
+            background_connections: background_connections?,
+        })
+    }
+
+    fn agi(&mut self) -> Option<Agi> {
+        let listen = self.address("agi.listen");
+        let max_sessions = self.count("agi.max_sessions");
+        Some(Agi {
+            listen: listen?,
+            max_sessions: max_sessions?,
+        })
+    }
+
+    fn http(&mut self) -> Option<Http> {
+        let listen = self.address("http.listen");
+        let internal_token = self.secret("http.internal_token");
+        Some(Http {
+            listen: listen?,
+            internal_token,
+        })
+    }
+
+    fn routing(&mut self) -> Option<Routing> {
+        let answer_deadline = self.number("routing.answer_deadline_ms");
+        let ring_budget = self.seconds("routing.ring_budget_seconds");
+        let max_call = self.seconds("routing.max_call_seconds");
+        let sweep_interval = self.seconds("routing.sweep_interval_seconds");
+        let routing = Routing {
+            answer_deadline: Duration::from_millis(answer_deadline?),
+            ring_budget: ring_budget?,
+            max_call: max_call?,
+            sweep_interval: sweep_interval?,
+        };
+        if routing.max_call <= routing.ring_budget {
+            let path = "routing.max_call_seconds";
+            let message = "must be more than routing.ring_budget_seconds";
+            self.note(path, self.origin(path), message);
+        }
+        Some(routing)
+    }
+
+    fn asterisk(&mut self) -> Vec<Asterisk> {
+        let mut servers: Vec<Asterisk> = Vec::new();
+        for n in 0..self.list_len("asterisk") {
+            let name_key = format!("asterisk.{n}.name");
+            let Some(server) = self.server(n) else {
+                continue;
+            };
+            if servers.iter().any(|other| other.name == server.name) {
+                let message = format!("{} is the name of another [[asterisk]]", server.name);
+                self.note(&name_key, self.origin(&name_key), message);
+            }
+            servers.push(server);
+        }
+        servers
+    }
+
+    fn server(&mut self, n: usize) -> Option<Asterisk> {
+        let key = |name: &str| format!("asterisk.{n}.{name}");
+        let expected = "1 to 64 printable ASCII characters without blanks";
+        let name = self.parsed(&key("name"), expected, ServerName::parse);
+        let expected = "the http:// or https:// address of Asterisk's HTTP server, without user, \
+                        password and query, such as http://127.0.0.1:8088";
+        let url = self.parsed(&key("url"), expected, server_url);
+        let expected = "a user name without colon";
+        let username = self.parsed(&key("username"), expected, |text| {
+            let fits = !text.is_empty() && !text.chars().any(|c| c == ':' || c.is_control());
+            fits.then(|| text.to_owned())
+        });
+        let password = self.secret(&key("password"));
+        Some(Asterisk {
+            name: name?,
+            url: url?,
+            username: username?,
+            password: password?,
+        })
+    }
+
+    fn transcription(&mut self) -> Transcription {
+        let table = "transcription.models";
+        let models = self.names_in(table).into_iter().filter_map(|language| {
+            let directory = self.path(&format!("{table}.{language}"))?;
+            Some((language, directory))
+        });
+        Transcription {
+            models: models.collect(),
+        }
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let format = self.parsed("log.format", "auto, human or json", |text| match text {
+            "auto" => Some(LogFormat::Auto),
+            "human" => Some(LogFormat::Human),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        let expected = "a level (error, warn, info, debug, trace) or filter directives such as \
+                        info,capconduit::ari=debug";
+        let level = self.parsed("log.level", expected, |text| {
+            let filter = tracing_subscriber::EnvFilter::builder().parse(text);
+            filter.is_ok().then(|| text.to_owned())
+        });
+        Some(Log {
+            format: format?,
+            level: level?,
+        })
+    }
+
+    fn refuse_shared_addresses(&mut self, config: &Config) {
+        let listeners = [
+            ("agi.listen", config.agi.listen),
+            ("http.listen", config.http.listen),
+            ("ops.listen", config.ops.listen),
+        ];
+        for (n, (path, address)) in listeners.iter().enumerate() {
+            for (other, taken) in &listeners[..n] {
+                let same_host = address.ip() == taken.ip()
+                    || address.ip().is_unspecified()
+                    || taken.ip().is_unspecified();
+                if address.port() != 0 && address.port() == taken.port() && same_host {
+                    let message = format!("{address} collides with {other}");
+                    self.note(path, self.origin(path), message);
+                }
+            }
+        }
+    }
+}
+
+/// Takes the base address with or without the `/ari` that people copy along.
+fn server_url(text: &str) -> Option<Url> {
+    let mut url = Url::parse(text).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/ari").unwrap_or(path).to_owned();
+    url.set_path(&path);
+    plain.then_some(url)
+}

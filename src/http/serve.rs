@@ -1,0 +1,143 @@
+//! The accept loop: connections in, requests to a router, nothing held for ever.
+//!
+//! Our own because `axum::serve` has no header timeout, no connection limit and no bounded drain: one
+//! silent peer would keep a connection as long as it likes. Invariant: each connection ends within
+//! [`Limits`], whatever the peer does, and the loop survives every accept error.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What a peer may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; the others wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for the head of a request to arrive, and for which an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Age at which a connection is asked to end: a peer that reads nothing may not hold it for ever.
+    pub age: Duration,
+    /// Time a connection has to end after it was asked to.
+    pub drain: Duration,
+}
+
+impl Limits {
+    /// For scrapers and load balancers: few, quick and on an inner network.
+    pub const OPS: Self = Self {
+        connections: 64,
+        header_timeout: Duration::from_secs(5),
+        age: Duration::from_secs(300),
+        drain: Duration::from_secs(1),
+    };
+}
+
+/// Wait after an accept error: out of file descriptors, it would come again at once.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Serves `router` on `listener` until `end`, then lets begun requests finish within the drain limit. The
+/// peer's address is there for handlers as [`ConnectInfo`].
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        // The slot first: a connection that was accepted must be served.
+        let (slot, accepted) = tokio::select! {
+            () = end.cancelled() => break,
+            accepted = accept(&listener, &slots) => accepted,
+            Some(ended) = connections.join_next() => {
+                note_panic(ended);
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let router = router.clone();
+                let end = end.clone();
+                connections.spawn(async move {
+                    connection(stream, peer, router, limits, end).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        note_panic(ended);
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (
+    Option<OwnedSemaphorePermit>,
+    std::io::Result<(TcpStream, SocketAddr)>,
+) {
+    // The semaphore is never closed, so there is always a permit.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    (slot, listener.accept().await)
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    end: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let asked_to_end = async {
+        let _ = tokio::time::timeout(limits.age, end.cancelled()).await;
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = asked_to_end => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(result) = tokio::time::timeout(limits.drain, connection).await else {
+                tracing::debug!(%peer, "dropping an HTTP connection that does not end");
+                return;
+            };
+            result
+        }
+    };
+    if let Err(error) = result {
+        // The peer's business: it went away, was too slow or does not speak HTTP.
+        tracing::debug!(%peer, error = %crate::telemetry::Chain(&error), "HTTP connection ended");
+    }
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the task of an HTTP connection died");
+    }
+}

@@ -1,0 +1,51 @@
+//! What the engine would answer now, and why, without claiming anything.
+
+use super::offer::resolved;
+use super::{Engine, Error};
+use crate::domain::{Decision, DialledNumber, Question, RefusalReason, decide};
+use crate::store::offers::{Campaign, Link, ResolvedDid};
+
+/// A decision that was not carried out.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The DID, if there is one.
+    pub did: Option<ResolvedDid>,
+    /// Its campaign, if one takes its calls.
+    pub campaign: Option<Campaign>,
+    /// The campaign's links.
+    pub links: Vec<Link>,
+    /// Question and decision, if it comes to one.
+    pub decided: Option<(Question, Decision)>,
+    /// Why a call would be refused now.
+    pub refusal: Option<RefusalReason>,
+}
+
+impl Engine {
+    /// Decides as for a new call, by the same function, on the same data.
+    pub async fn explain(&self, number: &DialledNumber) -> Result<Explanation, Error> {
+        let view = self.store.routing_view(number).await?;
+        let found = resolved(view.did.as_ref(), view.campaign.as_ref());
+        let (decided, refusal) = match found {
+            Err(reason) => (None, Some(reason)),
+            Ok(None) => (None, Some(RefusalReason::NoActiveCampaignForDid)),
+            Ok(Some((_, campaign))) => {
+                let question = Question {
+                    strategy: campaign.strategy,
+                    rotation: campaign.rotation.clone(),
+                    candidates: view.links.iter().map(|l| l.candidate.clone()).collect(),
+                    tried: Vec::new(),
+                };
+                let decision = decide(&question);
+                let refusal = decision.chosen().is_none().then(|| decision.refusal());
+                (Some((question, decision)), refusal)
+            }
+        };
+        Ok(Explanation {
+            did: view.did,
+            campaign: view.campaign,
+            links: view.links,
+            decided,
+            refusal,
+        })
+    }
+}

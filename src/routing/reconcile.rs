@@ -1,0 +1,171 @@
+//! The sweep: compares what the database believes with what Asterisk and the reservations say, and
+//! repairs the difference. It has no input but the state, so it is the same after a lost event, a crash
+//! or a restart.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, ToSpan};
+use tracing::{error, info, warn};
+
+use super::{Engine, Error};
+use crate::clock;
+use crate::domain::{LiveChannel, ServerName, UniqueId};
+use crate::store::sweep::OpenCall;
+
+/// A channel made this long after the call of its unique id was first seen belongs to another call, of a
+/// restarted Asterisk. Wide enough for clocks that differ.
+const OTHER_CALL: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long ended calls stay known, so that a late or repeated report finds them.
+const REMEMBER: SignedDuration = SignedDuration::from_hours(2);
+
+/// Partitions of the call log are made this many months ahead.
+const MONTHS_AHEAD: i32 = 3;
+
+/// Open calls as they stood before a list of live channels was taken.
+#[derive(Debug)]
+pub struct OpenCalls(Vec<OpenCall>);
+
+/// What a reconciliation repaired.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Repairs {
+    /// Calls ended because their channel is gone.
+    pub lost: u32,
+    /// Calls now known to be on the server.
+    pub adopted: u32,
+    /// Answers that had not been seen.
+    pub answered: u32,
+}
+
+impl Engine {
+    /// The open calls that live on `server` or on no known server. Take this list **before** the list of
+    /// channels: then a call in it that has no channel is really gone.
+    pub async fn open_calls(&self, server: &ServerName) -> Result<OpenCalls, Error> {
+        Ok(OpenCalls(self.store.open_calls(server).await?))
+    }
+
+    /// Settles the calls whose channels are gone and adopts those that live.
+    pub async fn reconcile(
+        &self,
+        server: &ServerName,
+        open: OpenCalls,
+        live: &[LiveChannel],
+    ) -> Result<Repairs, Error> {
+        let channels: HashMap<&UniqueId, &LiveChannel> =
+            live.iter().map(|c| (&c.uniqueid, c)).collect();
+        let mut repairs = Repairs::default();
+        let mut adopted = Vec::new();
+        for call in open.0 {
+            let channel = channels
+                .get(&call.uniqueid)
+                .filter(|channel| is_channel_of(channel, &call));
+            match channel {
+                Some(channel) => {
+                    if !call.on_server {
+                        adopted.push(call.call_id);
+                    }
+                    if let (true, Some(attempt)) = (channel.answered, call.held_attempt) {
+                        self.confirm_seen_answer(&call.uniqueid, attempt).await?;
+                        repairs.answered += 1;
+                    }
+                }
+                None if call.on_server => {
+                    warn!(call.id = %call.call_id, call.uniqueid = %call.uniqueid, server = %server,
+                        "call has no channel any more and its end was not reported: ended now");
+                    self.close_as_lost(call.call_id).await?;
+                    repairs.lost += 1;
+                }
+                // Not on a server we know of: not ours to judge.
+                None => {}
+            }
+        }
+        if !adopted.is_empty() {
+            repairs.adopted = adopted.len() as u32;
+            self.store.adopt_calls(server, &adopted).await?;
+        }
+        for (kind, count) in [
+            ("lost_call", repairs.lost),
+            ("adopted_call", repairs.adopted),
+            ("missed_answer", repairs.answered),
+        ] {
+            metrics::counter!("capconduit_reconcile_repairs_total", "kind" => kind)
+                .increment(u64::from(count));
+        }
+        Ok(repairs)
+    }
+
+    async fn confirm_seen_answer(&self, caller: &UniqueId, attempt: u32) -> Result<(), Error> {
+        let Some(settling) = self.store.settle(caller).await? else {
+            return Ok(());
+        };
+        let still_held = settling
+            .open_attempt()
+            .is_some_and(|a| a.attempt == attempt && a.answered_at.is_none());
+        if still_held {
+            info!(call.uniqueid = %caller, "answer was not seen; its channel is up: confirmed now");
+            settling.confirm(attempt, clock::now()).await?;
+        } else {
+            settling.leave().await;
+        }
+        Ok(())
+    }
+
+    /// Repairs that need no view of Asterisk, and the gauges.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        let now = clock::now();
+        for call_id in self.store.overdue_calls(now).await? {
+            warn!(call.id = %call_id, "call outlived its hard time limit: ended now");
+            self.close_as_lost(call_id).await?;
+            repaired("overdue_call");
+        }
+        for call_id in self.store.orphaned_reservations().await? {
+            error!(call.id = %call_id, "open reservation of a call that is not under way: taken back");
+            self.store.expire_reservations(call_id, now).await?;
+            repaired("orphaned_reservation");
+        }
+        let drift = self.store.usage_drift().await?;
+        metrics::gauge!("capconduit_usage_drift").set(drift.len() as f64);
+        for link in drift {
+            error!(link.id = %link.link_id, counted = ?link.counted, open = ?link.open,
+                "usage counters differ from the open reservations: recounted");
+            self.store.recount_usage(link.link_id).await?;
+            repaired("usage_drift");
+        }
+        let activity = self.store.activity().await?;
+        metrics::gauge!("capconduit_calls_active").set(activity.calls as f64);
+        metrics::gauge!("capconduit_reservations_open", "state" => "held")
+            .set(activity.held as f64);
+        metrics::gauge!("capconduit_reservations_open", "state" => "confirmed")
+            .set(activity.confirmed as f64);
+        metrics::gauge!("capconduit_db_pool_in_use").set(self.store.connections_in_use() as f64);
+        Ok(())
+    }
+
+    /// Rare chores: forgets what ended long ago and prepares the months to come.
+    pub async fn keep_house(&self) -> Result<(), Error> {
+        let now = clock::now();
+        if let Ok(before) = now.checked_sub(REMEMBER) {
+            self.store.forget_ended(before).await?;
+        }
+        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let first = today.saturating_sub(1.month());
+        let made = self
+            .store
+            .ensure_partitions(first, MONTHS_AHEAD + 2)
+            .await?;
+        if made > 0 {
+            info!(partitions = made, "made partitions of the call log");
+        }
+        Ok(())
+    }
+}
+
+fn repaired(kind: &'static str) {
+    metrics::counter!("capconduit_reconcile_repairs_total", "kind" => kind).increment(1);
+}
+
+fn is_channel_of(channel: &LiveChannel, call: &OpenCall) -> bool {
+    channel
+        .created_at
+        .is_none_or(|created| created.duration_since(call.started_at) < OTHER_CALL)
+}

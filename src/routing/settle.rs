@@ -1,0 +1,359 @@
+//! What became of an attempt or a call: reported by the dialplan, observed by ARI, or inferred.
+//!
+//! All of it takes the call's row lock first, so facts about one call follow one another, and changes
+//! only what is still open, so the second of two equal facts changes nothing.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{debug, info};
+
+use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
+use crate::clock;
+use crate::domain::{CallFact, CallId, DialStatus, Disposition, HangupCause, ServerName, UniqueId};
+use crate::store::calls::{Attempt, AttemptEnd, CallEnd, Outcome, Settling, UnroutedCall};
+
+/// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
+const MAX_SECONDS: i64 = i32::MAX as i64;
+
+/// What is known of the end of a call beyond its stored attempts.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    at: Timestamp,
+    /// Status of the last dial, if it was told.
+    status: Option<DialStatus>,
+    cause: Option<HangupCause>,
+    answered_seconds: Option<u32>,
+    /// Whether the status is about the open attempt or about something else that was dialled.
+    about_attempt: bool,
+    /// Nobody reported or saw the end; it is inferred.
+    lost: bool,
+}
+
+impl Engine {
+    /// The attempt before this question is over.
+    pub(super) async fn settle_previous(
+        &self,
+        arrival: &Arrival,
+        previous: PreviousAttempt,
+    ) -> Result<(), Error> {
+        let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
+            return Ok(());
+        };
+        let Some(open) = settling.open_attempt().cloned() else {
+            settling.leave().await;
+            return Ok(());
+        };
+        let at = clock::now();
+        let end = attempt_end(
+            &open,
+            &Ending {
+                at,
+                status: Some(previous.status),
+                cause: previous.cause,
+                answered_seconds: None,
+                about_attempt: true,
+                lost: false,
+            },
+        );
+        debug!(call.uniqueid = %arrival.uniqueid, offer.attempt = open.attempt,
+            dial.status = previous.status.as_str(), "attempt over");
+        Ok(settling.end_attempt(&end).await?)
+    }
+
+    /// Settles and closes the call the dialplan reports as ended. Reported twice, or after it was
+    /// observed to end, nothing changes.
+    pub async fn end(&self, report: EndReport) -> Result<(), Error> {
+        let arrival = &report.arrival;
+        let now = clock::now();
+        let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
+            return self.log_unrouted(&report, now).await;
+        };
+        let about_attempt = match report.dialled {
+            Dialled::Unsaid => true,
+            Dialled::Nothing | Dialled::Fallback => false,
+            Dialled::Reservation(id) => settling
+                .attempts
+                .last()
+                .is_some_and(|a| a.reservation_id == id),
+        };
+        let ending = Ending {
+            at: now,
+            status: report.status,
+            cause: report.cause,
+            answered_seconds: report.answered_seconds,
+            about_attempt,
+            lost: false,
+        };
+        close(settling, &ending).await
+    }
+
+    /// Settles what an observer of an Asterisk server saw.
+    pub async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Error> {
+        match fact {
+            CallFact::Answered {
+                caller,
+                endpoint,
+                at,
+            } => self.observe_answer(&caller, &endpoint, at).await,
+            CallFact::AttemptFailed {
+                caller,
+                endpoint,
+                status,
+                at,
+            } => self.observe_failure(&caller, &endpoint, status, at).await,
+            CallFact::Gone { channel, cause, at } => {
+                let Some(settling) = self.store.settle(&channel).await? else {
+                    return Ok(());
+                };
+                info!(call.id = %settling.call.call_id, call.uniqueid = %channel, server = %server,
+                    "call ended without a report; its channel was seen to go");
+                let ending = Ending {
+                    at,
+                    status: None,
+                    cause,
+                    answered_seconds: None,
+                    about_attempt: true,
+                    lost: false,
+                };
+                close(settling, &ending).await
+            }
+        }
+    }
+
+    async fn observe_answer(
+        &self,
+        caller: &UniqueId,
+        endpoint: &str,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(settling) = self.store.settle(caller).await? else {
+            return Ok(());
+        };
+        let open = settling
+            .open_attempt()
+            .filter(|a| a.endpoint == endpoint && a.answered_at.is_none())
+            .map(|a| (a.attempt, at.max(a.offered_at)));
+        match open {
+            Some((attempt, at)) => {
+                debug!(call.uniqueid = %caller, offer.attempt = attempt, "attempt answered");
+                settling.confirm(attempt, at).await?;
+            }
+            None => settling.leave().await,
+        }
+        Ok(())
+    }
+
+    async fn observe_failure(
+        &self,
+        caller: &UniqueId,
+        endpoint: &str,
+        status: DialStatus,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(settling) = self.store.settle(caller).await? else {
+            return Ok(());
+        };
+        let open = settling
+            .open_attempt()
+            .filter(|a| a.endpoint == endpoint && a.answered_at.is_none())
+            .cloned();
+        let Some(open) = open else {
+            settling.leave().await;
+            return Ok(());
+        };
+        let ending = Ending {
+            at,
+            status: Some(status),
+            cause: None,
+            answered_seconds: None,
+            about_attempt: true,
+            lost: false,
+        };
+        Ok(settling.end_attempt(&attempt_end(&open, &ending)).await?)
+    }
+
+    /// Ends a call whose end nobody reported or saw.
+    pub(super) async fn close_as_lost(&self, call_id: CallId) -> Result<(), Error> {
+        let Some(settling) = self.store.settle_by_id(call_id).await? else {
+            return Ok(());
+        };
+        if settling.open_attempt().is_some() {
+            metrics::counter!("capconduit_reservations_expired_total").increment(1);
+        }
+        let ending = Ending {
+            at: clock::now(),
+            status: None,
+            cause: None,
+            answered_seconds: None,
+            about_attempt: true,
+            lost: true,
+        };
+        close(settling, &ending).await
+    }
+
+    async fn log_unrouted(&self, report: &EndReport, now: Timestamp) -> Result<(), Error> {
+        let arrival = &report.arrival;
+        let seconds = i64::from(report.dialed_seconds.unwrap_or(0));
+        let started_at = earlier(now, seconds);
+        let answered_at = (report.status == Some(DialStatus::Answer))
+            .then(|| earlier(now, i64::from(report.answered_seconds.unwrap_or(0))));
+        let end = call_end(
+            started_at,
+            answered_at,
+            report.answered_seconds,
+            now,
+            Disposition::of_last_attempt(report.status),
+            report.cause,
+        );
+        let logged = self
+            .store
+            .log_unrouted(&UnroutedCall {
+                uniqueid: &arrival.uniqueid,
+                linkedid: arrival.linkedid(),
+                channel: &arrival.channel,
+                server: self.server_of(arrival),
+                node: &self.settings.node,
+                did: &arrival.did,
+                caller: &arrival.caller,
+                started_at,
+                end: &end,
+            })
+            .await?;
+        if logged {
+            metrics::counter!("capconduit_reconcile_repairs_total", "kind" => "unrouted_call")
+                .increment(1);
+            info!(call.uniqueid = %arrival.uniqueid, disposition = end.disposition.as_str(),
+                "logged a call that ended without having been routed here");
+        }
+        Ok(())
+    }
+}
+
+/// Closes a locked call.
+async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
+    let call = &settling.call;
+    let open = settling.open_attempt().cloned();
+    let attempt = open.as_ref().map_or_else(
+        || AttemptEnd {
+            // There is none to settle; the statement finds no row.
+            outcome: Outcome::Lost,
+            status: None,
+            cause: None,
+            answered_at: None,
+            at: ending.at,
+        },
+        |open| attempt_end(open, ending),
+    );
+    let talked = settling.attempts.iter().find(|a| a.answered_at.is_some());
+    let fallback_answered =
+        !ending.about_attempt && ending.status == Some(DialStatus::Answer) && talked.is_none();
+    // The attempt that talked, or else the last that was really dialled.
+    let target = talked
+        .or(open
+            .as_ref()
+            .filter(|_| attempt.outcome != Outcome::NotDialled))
+        .or_else(|| settling.attempts.iter().rfind(|a| a.ended_at.is_some()))
+        .filter(|_| !fallback_answered);
+    let answered_at = talked
+        .and_then(|a| a.answered_at)
+        .or(attempt.answered_at)
+        .or_else(|| {
+            fallback_answered
+                .then(|| earlier(ending.at, i64::from(ending.answered_seconds.unwrap_or(0))))
+        });
+    let last_status = settling.attempts.iter().rev().find_map(|a| a.status);
+    let disposition = match ending.status.or(last_status.filter(|_| open.is_none())) {
+        _ if answered_at.is_some() => Disposition::Answered,
+        // What the log says of a refused call stands; see `close_call.sql`.
+        status if !ending.lost => Disposition::of_last_attempt(status),
+        _ => last_status.map_or(Disposition::Failed, |s| {
+            Disposition::of_last_attempt(Some(s))
+        }),
+    };
+    let at = ending.at.max(call.started_at);
+    let end = CallEnd {
+        target: target.map(|a| (a.client_id, a.link_id)),
+        attempts: settling.attempts.len() as u32,
+        ..call_end(
+            call.started_at,
+            answered_at,
+            ending.answered_seconds.filter(|_| answered_at.is_some()),
+            at,
+            disposition,
+            ending.cause,
+        )
+    };
+    let (call_id, duration_seconds) = (call.call_id, end.duration_seconds);
+    if settling.end_call(&attempt, &end).await? {
+        info!(
+            call.id = %call_id,
+            disposition = disposition.as_str(),
+            hangup.cause = end.cause.map(HangupCause::value),
+            duration_seconds,
+            billed_seconds = end.billed_seconds,
+            "call ended: {}",
+            disposition.as_str()
+        );
+    }
+    Ok(())
+}
+
+/// How the open attempt of a call ended.
+fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
+    let reported_answer = ending.about_attempt && ending.status == Some(DialStatus::Answer);
+    let outcome = if open.answered_at.is_some() || reported_answer {
+        Outcome::Answered
+    } else if ending.lost {
+        Outcome::Lost
+    } else if !ending.about_attempt {
+        Outcome::NotDialled
+    } else {
+        match ending.status {
+            None | Some(DialStatus::Cancel) => Outcome::Abandoned,
+            Some(_) => Outcome::Failed,
+        }
+    };
+    let at = ending.at.max(open.offered_at);
+    let answered_at = (outcome == Outcome::Answered).then(|| {
+        let reported = ending
+            .answered_seconds
+            .map_or(at, |seconds| earlier(at, i64::from(seconds)));
+        open.answered_at.unwrap_or(reported).max(open.offered_at)
+    });
+    AttemptEnd {
+        outcome,
+        status: ending.status.filter(|_| ending.about_attempt),
+        cause: ending.cause.filter(|_| ending.about_attempt),
+        answered_at,
+        at,
+    }
+}
+
+fn call_end(
+    started_at: Timestamp,
+    answered_at: Option<Timestamp>,
+    answered_seconds: Option<u32>,
+    at: Timestamp,
+    disposition: Disposition,
+    cause: Option<HangupCause>,
+) -> CallEnd {
+    let seconds_since =
+        |start: Timestamp| at.duration_since(start).as_secs().clamp(0, MAX_SECONDS) as u32;
+    CallEnd {
+        disposition,
+        at,
+        answered_at,
+        duration_seconds: seconds_since(started_at),
+        // Asterisk counts from the answer it saw itself; where it did not say, we do.
+        billed_seconds: answered_at.map_or(0, |answered| {
+            answered_seconds.unwrap_or(seconds_since(answered))
+        }),
+        cause,
+        target: None,
+        attempts: 0,
+    }
+}
+
+fn earlier(at: Timestamp, seconds: i64) -> Timestamp {
+    at.checked_sub(SignedDuration::from_secs(seconds))
+        .unwrap_or(at)
+}

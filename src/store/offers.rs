@@ -1,0 +1,452 @@
+//! Reading what a decision needs and writing what it decided, in one short transaction.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+
+use super::calls::{Attempt, CallUnderWay};
+use super::sql::{self, Sql};
+use super::transaction::{Parameters, Transaction};
+use super::{Error, Store};
+use crate::domain::{
+    CallId, CallerId, CampaignId, Candidate, Cap, CapKind, ClientId, Decision, DialledNumber,
+    DidId, Disposition, HangupCause, LinkId, Question, RefusalReason, ReservationId, Rotation,
+    ServerName, Strategy, UniqueId, UserId,
+};
+
+/// The DID behind a dialled number.
+#[derive(Debug, Clone)]
+pub struct ResolvedDid {
+    /// The DID.
+    pub did_id: DidId,
+    /// As stored.
+    pub number: String,
+    /// The DID's status is active.
+    pub did_active: bool,
+    /// Its owner.
+    pub user_id: UserId,
+    /// The owner's status is active.
+    pub owner_active: bool,
+    /// The owner's active campaign that takes its calls.
+    pub campaign_id: Option<CampaignId>,
+    /// How many active campaigns claim it: 0 or 1, unless rows were written past our checks.
+    pub campaigns: i64,
+}
+
+/// How a campaign routes.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its strategy.
+    pub strategy: Strategy,
+    /// `dial_timeout_seconds`.
+    pub ring_timeout_seconds: u32,
+    /// Whose turn it is.
+    pub rotation: Rotation,
+    /// The stored rotation could not be read and starts anew.
+    pub rotation_was_unreadable: bool,
+}
+
+/// A link of the campaign: what the decision looks at, and what dialling needs.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// For the decision.
+    pub candidate: Candidate,
+    /// The client's name.
+    pub client_name: String,
+    /// PJSIP endpoint id, if there is one.
+    pub endpoint: Option<String>,
+    /// Caller id override of the endpoint.
+    pub caller_id: Option<String>,
+}
+
+/// Everything a decision looks at, in one view of the database.
+#[derive(Debug, Clone)]
+pub struct RoutingView {
+    /// The call, if it was seen before, with its attempts.
+    pub call: Option<(CallUnderWay, Vec<Attempt>)>,
+    /// The DID, if there is one.
+    pub did: Option<ResolvedDid>,
+    /// The campaign, if the DID has an active one.
+    pub campaign: Option<Campaign>,
+    /// Its links.
+    pub links: Vec<Link>,
+}
+
+/// A view with the campaign locked; decide quickly, then [`claim`](Self::claim) or
+/// [`refuse`](Self::refuse).
+pub struct Offering {
+    /// What was read.
+    pub view: RoutingView,
+    transaction: Transaction,
+}
+
+/// The call a decision is written for.
+#[derive(Debug, Clone, Copy)]
+pub struct CallRow<'a> {
+    /// The call to go on with; `None` makes a new one.
+    pub call_id: Option<CallId>,
+    /// Caller's channel.
+    pub uniqueid: &'a UniqueId,
+    /// Linked id, or the unique id.
+    pub linkedid: &'a str,
+    /// Name of the caller's channel, at most 80 characters.
+    pub channel: &'a str,
+    /// Asterisk server, if known.
+    pub server: Option<&'a ServerName>,
+    /// This daemon.
+    pub node: &'a str,
+    /// Number as stored with the DID, or as dialled.
+    pub did_number: &'a str,
+    /// The caller.
+    pub caller: &'a CallerId,
+    /// Now.
+    pub at: Timestamp,
+    /// Hard limit of a call's life, in seconds.
+    pub max_call_seconds: u32,
+}
+
+/// A claim to write.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// The call.
+    pub call: CallRow<'a>,
+    /// The DID.
+    pub did: &'a ResolvedDid,
+    /// The campaign.
+    pub campaign: &'a Campaign,
+    /// The chosen link's client.
+    pub client_id: ClientId,
+    /// The chosen link.
+    pub link_id: LinkId,
+    /// Its endpoint.
+    pub endpoint: &'a str,
+    /// Which attempt of the call this is.
+    pub attempt: u32,
+    /// How long it may ring.
+    pub ring_timeout_seconds: u32,
+    /// What was asked.
+    pub question: &'a Question,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// Anything a reader of the record should know.
+    pub remarks: &'a [String],
+}
+
+/// A refusal to write.
+#[derive(Debug)]
+pub struct RefusalRow<'a> {
+    /// The call.
+    pub call: CallRow<'a>,
+    /// The DID, if found.
+    pub did: Option<&'a ResolvedDid>,
+    /// The attempt that could not be made.
+    pub attempt: u32,
+    /// Why.
+    pub reason: RefusalReason,
+    /// For the log.
+    pub disposition: Disposition,
+    /// What the caller's carrier is told.
+    pub cause: HangupCause,
+    /// Question and decision, when it came to them.
+    pub decided: Option<(&'a Question, &'a Decision)>,
+    /// The last target tried.
+    pub last_tried: Option<(ClientId, LinkId)>,
+    /// Anything a reader of the record should know.
+    pub remarks: &'a [String],
+}
+
+impl Store {
+    /// Begins a transaction, locks the campaign and reads everything a decision looks at: one round trip.
+    pub async fn begin_offer(
+        &self,
+        number: &DialledNumber,
+        uniqueid: &UniqueId,
+    ) -> Result<Offering, Error> {
+        let transaction = Transaction::on(self.for_call().await?);
+        match read_view(&transaction, number, Some(uniqueid)).await {
+            Ok(view) => Ok(Offering { view, transaction }),
+            Err(error) => {
+                transaction.roll_back(Some(&error)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads what a decision would look at now. Locks and changes nothing.
+    pub async fn routing_view(&self, number: &DialledNumber) -> Result<RoutingView, Error> {
+        let transaction = Transaction::on(self.for_background().await?);
+        let view = read_view(&transaction, number, None).await;
+        transaction.roll_back(view.as_ref().err()).await;
+        view
+    }
+
+    /// Makes the rows a campaign's decisions lock, where they were lost.
+    pub async fn add_missing_rows(&self, campaign_id: CampaignId) -> Result<(), Error> {
+        let client = self.for_call().await?;
+        super::pool::rows(&client, sql::ADD_MISSING_ROTATION, &[&campaign_id.0]).await?;
+        super::pool::rows(&client, sql::ADD_MISSING_USAGE, &[&campaign_id.0]).await?;
+        Ok(())
+    }
+}
+
+async fn read_view(
+    transaction: &Transaction,
+    number: &DialledNumber,
+    locking_for: Option<&UniqueId>,
+) -> Result<RoutingView, Error> {
+    let keys = number.lookup_keys();
+    let campaign_sql = if locking_for.is_some() {
+        sql::LOCK_CAMPAIGN
+    } else {
+        sql::READ_CAMPAIGN
+    };
+    let uniqueid = locking_for.map_or("", UniqueId::as_str);
+    let call = transaction.prepare(sql::CALL_UNDER_WAY).await?;
+    let attempts = transaction.prepare(sql::ATTEMPTS_OF_CALL).await?;
+    let did = transaction.prepare(sql::RESOLVE_DID).await?;
+    let campaign = transaction.prepare(campaign_sql).await?;
+    let links = transaction.prepare(sql::CANDIDATES).await?;
+    let by_uniqueid: Parameters<'_> = &[&uniqueid];
+    let by_number: Parameters<'_> = &[&keys];
+    // Sent in this order, in one go; each statement sees what was committed before it starts.
+    let (begun, call, attempts, did, campaign, links) = tokio::join!(
+        biased;
+        transaction.begin(),
+        transaction.query(sql::CALL_UNDER_WAY, &call, by_uniqueid),
+        transaction.query(sql::ATTEMPTS_OF_CALL, &attempts, by_uniqueid),
+        transaction.query(sql::RESOLVE_DID, &did, by_number),
+        transaction.query(campaign_sql, &campaign, by_number),
+        transaction.query(sql::CANDIDATES, &links, by_number),
+    );
+    begun?;
+    let call = match call?.first() {
+        Some(row) => Some((
+            CallUnderWay::from_row(row)?,
+            attempts?
+                .iter()
+                .map(Attempt::from_row)
+                .collect::<Result<_, _>>()?,
+        )),
+        None => None,
+    };
+    let did = did?.first().map(ResolvedDid::from_row).transpose()?;
+    let campaign = campaign?.first().map(Campaign::from_row).transpose()?;
+    let links = links?
+        .iter()
+        // The three statements look the campaign up each for itself; should it change in between, links
+        // of another one than the locked must not be offered.
+        .filter(|row| {
+            campaign
+                .as_ref()
+                .is_some_and(|c| row.get::<_, i32>("campaign_id") == c.campaign_id.0)
+        })
+        .map(Link::from_row)
+        .collect::<Result<_, _>>()?;
+    Ok(RoutingView {
+        call,
+        did,
+        campaign,
+        links,
+    })
+}
+
+impl Offering {
+    /// Takes the slot and commits: one round trip. `None` if the slot is no longer there, in which case
+    /// nothing was changed.
+    pub async fn claim(self, claim: &Claim<'_>) -> Result<Option<(CallId, ReservationId)>, Error> {
+        let call = &claim.call;
+        let rotation = (claim.decision.rotation_after != claim.question.rotation)
+            .then_some(Json(&claim.decision.rotation_after));
+        let rows = self
+            .transaction
+            .run_and_commit(&[(
+                sql::CLAIM,
+                &[
+                    &call.call_id.map(|id| id.0),
+                    &claim.link_id.0,
+                    &(claim.attempt as i32),
+                    &call.uniqueid.as_str(),
+                    &call.linkedid,
+                    &call.channel,
+                    &call.server.map(ServerName::as_str),
+                    &call.node,
+                    &claim.did.user_id.0,
+                    &claim.campaign.campaign_id.0,
+                    &claim.did.did_id.0,
+                    &call.did_number,
+                    &call.caller.number,
+                    &call.caller.name,
+                    &call.at,
+                    &f64::from(call.max_call_seconds),
+                    &claim.client_id.0,
+                    &claim.endpoint,
+                    &(claim.ring_timeout_seconds as i32),
+                    &Json(claim.question),
+                    &Json(&claim.decision.ranking),
+                    &claim.remarks,
+                    &rotation,
+                ],
+            )])
+            .await?;
+        Ok(rows.first().map(|row| {
+            (
+                CallId(row.get("call_id")),
+                ReservationId(row.get("reservation_id")),
+            )
+        }))
+    }
+
+    /// Records the refusal and commits. `None` if the call to go on with has ended meanwhile.
+    pub async fn refuse(self, refusal: &RefusalRow<'_>) -> Result<Option<CallId>, Error> {
+        let call = &refusal.call;
+        let rows = self
+            .transaction
+            .run_and_commit(&[(
+                sql::REFUSE,
+                &[
+                    &call.call_id.map(|id| id.0),
+                    &call.uniqueid.as_str(),
+                    &call.linkedid,
+                    &call.channel,
+                    &call.server.map(ServerName::as_str),
+                    &call.node,
+                    &refusal.did.map(|d| d.user_id.0),
+                    &refusal.did.and_then(|d| d.campaign_id).map(|id| id.0),
+                    &refusal.did.map(|d| d.did_id.0),
+                    &call.did_number,
+                    &call.caller.number,
+                    &call.caller.name,
+                    &call.at,
+                    &f64::from(call.max_call_seconds),
+                    &refusal.reason.as_str(),
+                    &(refusal.attempt as i32),
+                    &json(refusal.decided.map(|(question, _)| question)),
+                    &json(refusal.decided.map(|(_, decision)| &decision.ranking)),
+                    &refusal.remarks,
+                    &refusal.last_tried.map(|(client, _)| client.0),
+                    &refusal.last_tried.map(|(_, link)| link.0),
+                    &refusal.disposition.as_str(),
+                    &i32::from(refusal.cause.value()),
+                    &refusal.cause.text(),
+                ],
+            )])
+            .await?;
+        Ok(rows.first().map(|row| CallId(row.get("call_id"))))
+    }
+
+    /// Changes nothing.
+    pub async fn abandon(self) {
+        self.transaction.roll_back(None).await;
+    }
+}
+
+fn json<T: Serialize + std::fmt::Debug>(value: Option<&T>) -> Option<Json<&T>> {
+    value.map(Json)
+}
+
+impl ResolvedDid {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        let get = reader(sql::RESOLVE_DID, row);
+        Ok(Self {
+            did_id: DidId(get.column("did_id")?),
+            number: get.column("number")?,
+            did_active: get.column("did_active")?,
+            user_id: UserId(get.column("user_id")?),
+            owner_active: get.column("owner_active")?,
+            campaign_id: get.column::<Option<i32>>("campaign_id")?.map(CampaignId),
+            campaigns: get.column("campaigns")?,
+        })
+    }
+}
+
+impl Campaign {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        let get = reader(sql::LOCK_CAMPAIGN, row);
+        let strategy: String = get.column("routing_strategy")?;
+        let stored: serde_json::Value = get.column("state")?;
+        let rotation = serde_json::from_value::<Rotation>(stored);
+        Ok(Self {
+            campaign_id: CampaignId(get.column("campaign_id")?),
+            strategy: Strategy::parse(&strategy).ok_or_else(|| {
+                Error::row(
+                    sql::LOCK_CAMPAIGN.name,
+                    format!("routing_strategy is {strategy:?}"),
+                )
+            })?,
+            ring_timeout_seconds: get.column::<i32>("dial_timeout_seconds")?.max(1) as u32,
+            rotation_was_unreadable: rotation.is_err(),
+            rotation: rotation.unwrap_or_default(),
+        })
+    }
+}
+
+impl Link {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        let get = reader(sql::CANDIDATES, row);
+        let endpoint: Option<String> = get.column("endpoint_id")?;
+        let held = i64::from(get.column::<i32>("held")?);
+        let confirmed = i64::from(get.column::<i32>("confirmed")?);
+        let answered = i64::from(get.column::<i32>("current_total_calls")?);
+        let has_address: bool = get.column("has_address")?;
+        let candidate = Candidate {
+            link_id: LinkId(get.column("link_id")?),
+            client_id: ClientId(get.column("client_id")?),
+            tier: get.column("forwarding_priority")?,
+            weight: get.column::<i32>("weight")?.max(1) as u32,
+            link_active: get.column("link_active")?,
+            client_active: get.column("client_active")?,
+            dialable: has_address && endpoint.as_deref().is_some_and(is_safe_endpoint),
+            caps: vec![
+                Cap {
+                    kind: CapKind::Concurrency,
+                    used: held + confirmed,
+                    limit: Some(i64::from(get.column::<i32>("max_concurrency")?)),
+                },
+                Cap {
+                    kind: CapKind::Total,
+                    used: answered + held,
+                    limit: get
+                        .column::<Option<i32>>("total_calls_allowed")?
+                        .map(i64::from),
+                },
+            ],
+        };
+        Ok(Self {
+            candidate,
+            client_name: get.column("client_name")?,
+            endpoint,
+            caller_id: get.column("callerid")?,
+        })
+    }
+}
+
+/// An endpoint id goes into a dial string: letters, digits, `_`, `.` and `-` only.
+fn is_safe_endpoint(id: &str) -> bool {
+    !id.is_empty()
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+pub(super) struct Reader<'a> {
+    sql: Sql,
+    row: &'a Row,
+}
+
+pub(super) fn reader(sql: Sql, row: &Row) -> Reader<'_> {
+    Reader { sql, row }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn column<T: tokio_postgres::types::FromSql<'a>>(
+        &self,
+        name: &str,
+    ) -> Result<T, Error> {
+        self.row
+            .try_get(name)
+            .map_err(|e| Error::row(self.sql.name, e.to_string()))
+    }
+}

@@ -1,0 +1,132 @@
+//! A transaction of two round trips: what is read first goes out in one, what is written in another.
+//!
+//! tokio-postgres' own transaction type borrows its client and begins, commits and rolls back in round
+//! trips of their own. Here `begin` and `commit` travel together with the statements beside them.
+
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use futures_util::future::join_all;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
+
+use super::Error;
+use super::sql::Sql;
+
+/// A statement's parameters.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection inside a transaction. Dropped unfinished (its future was cancelled, say), the connection
+/// is closed rather than given back, and the server rolls back.
+pub(super) struct Transaction {
+    client: Option<Object>,
+}
+
+impl Transaction {
+    pub(super) fn on(client: Object) -> Self {
+        Self {
+            client: Some(client),
+        }
+    }
+
+    fn client(&self) -> &Object {
+        self.client.as_ref().expect("present until finished")
+    }
+
+    pub(super) async fn prepare(&self, sql: Sql) -> Result<Statement, Error> {
+        self.client()
+            .prepare_cached(sql.text)
+            .await
+            .map_err(Error::statement(sql.name))
+    }
+
+    pub(super) async fn begin(&self) -> Result<(), Error> {
+        let begun = self.client().batch_execute("begin").await;
+        begun.map_err(Error::statement("begin"))
+    }
+
+    pub(super) async fn query(
+        &self,
+        sql: Sql,
+        statement: &Statement,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        self.client()
+            .query(statement, parameters)
+            .await
+            .map_err(Error::statement(sql.name))
+    }
+
+    /// Runs a statement by itself.
+    pub(super) async fn run(
+        &self,
+        sql: Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.prepare(sql).await?;
+        self.query(sql, &statement, parameters).await
+    }
+
+    /// Runs the last statements and commits, all in one round trip, and returns the rows of the last.
+    /// Should one fail, the server turns the commit into a rollback.
+    pub(super) async fn run_and_commit(
+        mut self,
+        statements: &[(Sql, Parameters<'_>)],
+    ) -> Result<Vec<Row>, Error> {
+        let work = async {
+            let mut prepared = Vec::with_capacity(statements.len());
+            for (sql, parameters) in statements {
+                prepared.push((*sql, self.prepare(*sql).await?, *parameters));
+            }
+            // Sent in this order: a join polls its futures in turn, and the first poll sends.
+            let queries = join_all(
+                prepared
+                    .iter()
+                    .map(|(sql, statement, parameters)| self.query(*sql, statement, parameters)),
+            );
+            let (answers, committed) = tokio::join!(
+                biased;
+                queries,
+                self.client().batch_execute("commit"),
+            );
+            let mut rows = Vec::new();
+            for answer in answers {
+                rows = answer?;
+            }
+            committed.map_err(Error::statement("commit"))?;
+            Ok(rows)
+        };
+        let outcome = work.await;
+        self.finish(outcome.as_ref().err());
+        outcome
+    }
+
+    /// Gives everything up. The connection is kept if it is still good.
+    pub(super) async fn roll_back(mut self, because: Option<&Error>) {
+        if because.is_none_or(Error::leaves_connection_usable) {
+            let done = tokio::time::timeout(
+                Duration::from_millis(500),
+                self.client().batch_execute("rollback"),
+            )
+            .await;
+            if matches!(done, Ok(Ok(()))) {
+                self.finish(None);
+            }
+        }
+    }
+
+    fn finish(&mut self, error: Option<&Error>) {
+        if error.is_none_or(Error::leaves_connection_usable) {
+            // Back to the pool.
+            drop(self.client.take());
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The configuration as an operator meets it: file, environment, credentials, and their description.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use capconduit::config::keys::{Fallback, KEYS, variable};
+use capconduit::config::{Config, Environment, Error, LogFormat};
+use secrecy::ExposeSecret as _;
+
+const FILE: &str = "/etc/capconduit/capconduit.toml";
+const URL: (&str, &str) = ("CAPCONDUIT_DATABASE__URL", "postgresql://u:p@127.0.0.1/db");
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, Error> {
+    let environment = Environment::new(variables.iter().copied(), Some("host1"));
+    Config::parse(Path::new(FILE), text, &environment)
+}
+
+fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    match parse(text, variables) {
+        Err(Error::Invalid(problems)) => problems.iter().map(ToString::to_string).collect(),
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+#[test]
+fn one_variable_is_enough_to_begin_with() {
+    let config = parse("", &[URL]).unwrap();
+    assert_eq!(config.node.name, "host1");
+    assert_eq!(config.agi.listen.to_string(), "127.0.0.1:4573");
+    assert_eq!(config.routing.answer_deadline, Duration::from_millis(1200));
+    assert_eq!(config.log.format, LogFormat::Auto);
+    assert!(config.asterisk.is_empty());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = r#"
+        [database]
+        url_file = "/nowhere"
+        route_connections = 0x10
+        [[asterisk]]
+        name = "pbx1"
+        url = "http://10.0.0.1:8088/pbx/ari/"
+        username = "cc"
+        password = "from the file"
+        [transcription.models]
+        en = "/models/en"
+    "#;
+    let variables = [
+        URL,
+        ("CAPCONDUIT_ASTERISK__0__PASSWORD", "from the environment"),
+        ("CAPCONDUIT_ASTERISK__1__NAME", "pbx2"),
+        ("CAPCONDUIT_ASTERISK__1__URL", "https://pbx2"),
+        ("CAPCONDUIT_ASTERISK__1__USERNAME", "cc"),
+        ("CAPCONDUIT_ASTERISK__1__PASSWORD", "second"),
+        ("CAPCONDUIT_TRANSCRIPTION__MODELS__EN_US", "/models/en-us"),
+        ("CAPCONDUIT_LOG__LEVEL", ""),
+        ("CAPCONDUIT_CONFIG", "belongs to the command line"),
+    ];
+    let config = parse(file, &variables).unwrap();
+    assert_eq!(config.database.route_connections, 16);
+    assert_eq!(config.database.url.expose_secret(), URL.1);
+    let [first, second] = &config.asterisk[..] else {
+        panic!("two servers expected");
+    };
+    assert_eq!(first.url.as_str(), "http://10.0.0.1:8088/pbx");
+    assert_eq!(first.password.expose_secret(), "from the environment");
+    assert_eq!(second.name.as_str(), "pbx2");
+    assert_eq!(config.transcription.models.len(), 2);
+    assert!(config.transcription.models.contains_key("en-us"));
+    assert_eq!(config.log.level, "info");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_their_places() {
+    let file = "[agi]\nlisten = \"localhost\"\nlistn = 1\n[agii]\n[asterisk]\nname = 3\n\
+                [ops]\nlisten = 5\n[routing]\nanswer_deadline_ms = 2000\nmax_call_seconds = \"x\"\n";
+    let found = problems(
+        file,
+        &[
+            ("CAPCONDUIT_AGI__LISTN", "x"),
+            ("CAPCONDUIT_AGI_MAX_SESSIONS", "5"),
+            ("CAPCONDUIT_LOG__FORMAT", "xml"),
+        ],
+    )
+    .join("\n");
+    for expected in [
+        "capconduit.toml:2: agi.listen: must be ADDRESS:PORT such as 127.0.0.1:4573 or [::1]:4573, \
+         not \"localhost\"",
+        "capconduit.toml:3: agi.listn: unknown key; in [agi] there are: listen, max_sessions",
+        "capconduit.toml:4: agii: unknown section; there are: node, database,",
+        "capconduit.toml:5: asterisk: must be a list: write [[asterisk]]",
+        "capconduit.toml:8: ops.listen: must be a string in quotation marks, not a whole number",
+        "capconduit.toml:10: routing.answer_deadline_ms: must be a whole number from 100 to 1400, \
+         not 2000",
+        "capconduit.toml:11: routing.max_call_seconds: must be a whole number from 60 to 86400, not \
+         the string \"x\"",
+        "CAPCONDUIT_AGI__LISTN: unknown setting; in [agi] there are: listen, max_sessions",
+        "CAPCONDUIT_AGI_MAX_SESSIONS: sets nothing; did you mean CAPCONDUIT_AGI__MAX_SESSIONS?",
+        "CAPCONDUIT_LOG__FORMAT: log.format: must be auto, human or json, not \"xml\"",
+        "database.url: missing (required): write `url = …` under [database] in \
+         /etc/capconduit/capconduit.toml, or set CAPCONDUIT_DATABASE__URL",
+    ] {
+        assert!(found.contains(expected), "no {expected:?} in:\n{found}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_reported_without_quoting_it() {
+    let found = problems("[database]\nurl = \"postgres://u:hunter2@h\n", &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("capconduit.toml:2: not TOML"),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn odd_shapes_are_problems_too() {
+    for (text, expected) in [
+        ("\"agi.listen\" = \"127.0.0.1:1\"", "unknown section"),
+        ("agi = 5", "agi: must be a table [agi], not a whole number"),
+        (
+            "asterisk = [1]",
+            "asterisk.0: must be a table, not a whole number",
+        ),
+        ("[[asterisk]]", "asterisk.0: is empty"),
+        (
+            "[[agi]]\nlisten = 1",
+            "agi: must be a table [agi], not a list",
+        ),
+        ("agi.listen.port = 1", "agi.listen: must be a string"),
+        ("agi.max_sessions = 99999999999999999999", "from 1 to 20000"),
+        ("agi.max_sessions = -1", "from 1 to 20000, not -1"),
+    ] {
+        let found = problems(text, &[URL]).join("\n");
+        assert!(found.contains(expected), "no {expected:?} in:\n{found}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_and_no_variable_stops_the_reader(text in "\\PC{0,60}\n[\\[\\]a-z_.= \"0-9\n]{0,120}", value in "\\PC{0,40}") {
+        let variables = [
+            ("CAPCONDUIT_DATABASE__URL", value.as_str()),
+            ("CAPCONDUIT_ASTERISK__3__URL", &value),
+            ("CAPCONDUIT_AGI__LISTEN", &value),
+            ("CAPCONDUIT_LOG__LEVEL", &value),
+        ];
+        drop(parse(&text, &variables));
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    let server =
+        "[[asterisk]]\nname = \"pbx\"\nurl = \"http://h\"\nusername = \"u\"\npassword = \"p\"\n";
+    let file = format!(
+        "{server}{server}[agi]\nlisten = \"0.0.0.0:9464\"\n\
+         [routing]\nring_budget_seconds = 600\nmax_call_seconds = 600\n"
+    );
+    let found = problems(&file, &[URL]).join("\n");
+    for expected in [
+        "asterisk.1.name: pbx is the name of another [[asterisk]]",
+        "ops.listen: 127.0.0.1:9464 collides with agi.listen",
+        "routing.max_call_seconds: must be more than routing.ring_budget_seconds",
+    ] {
+        assert!(found.contains(expected), "no {expected:?} in:\n{found}");
+    }
+}
+
+#[test]
+fn a_server_that_lacks_a_key_is_reported_with_both_ways_to_set_it() {
+    let found = problems("", &[URL, ("CAPCONDUIT_ASTERISK__0__URL", "ftp://h")]).join("\n");
+    assert!(found.contains("CAPCONDUIT_ASTERISK__0__NAME"), "{found}");
+    assert!(found.contains("[[asterisk]] (number 0"), "{found}");
+    assert!(found.contains("CAPCONDUIT_ASTERISK__0__URL: asterisk.0.url: must be the http"));
+}
+
+#[test]
+fn secrets_come_from_files_and_credentials_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "s3cret token\r\n").unwrap();
+    std::fs::write(
+        directory.path().join("database.url"),
+        "host=/run/pg dbname=x\n",
+    )
+    .unwrap();
+    let path = directory.path().to_str().unwrap();
+    let variables = [
+        ("CREDENTIALS_DIRECTORY", path),
+        (
+            "CAPCONDUIT_HTTP__INTERNAL_TOKEN_FILE",
+            token.to_str().unwrap(),
+        ),
+    ];
+
+    let config = parse("", &variables).unwrap();
+    assert_eq!(config.database.url.expose_secret(), "host=/run/pg dbname=x");
+    let token = config.http.internal_token.as_ref().unwrap();
+    assert_eq!(token.expose_secret(), "s3cret token");
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("s3cret") && !shown.contains("/run/pg"),
+        "{shown}"
+    );
+
+    let twice = problems(
+        "[database]\nurl = \"host=h\"\nurl_file = \"/x\"\n",
+        &variables,
+    );
+    assert!(
+        twice
+            .join("\n")
+            .contains("is set together with database.url_file")
+    );
+    assert!(twice.join("\n").contains("is also given as credential"));
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_is_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "hunter2\nhunter3\n").unwrap();
+    let found = problems(
+        "[http]\ninternal_token = 42424242\n",
+        &[
+            (
+                "CAPCONDUIT_DATABASE__URL",
+                "postgres://u:hunter2@h:hunter3/d?hunter2=1",
+            ),
+            ("CAPCONDUIT_ASTERISK__0__NAME", "a"),
+            ("CAPCONDUIT_ASTERISK__0__URL", "http://u:hunter2@h"),
+            ("CAPCONDUIT_ASTERISK__0__USERNAME", "u"),
+            (
+                "CAPCONDUIT_ASTERISK__0__PASSWORD_FILE",
+                file.to_str().unwrap(),
+            ),
+        ],
+    )
+    .join("\n");
+    assert!(found.contains("database.url: is not a PostgreSQL connection string"));
+    assert!(found.contains("asterisk.0.password_file: must be one line of text"));
+    assert!(found.contains("http.internal_token: must be a string in quotation marks"));
+    for secret in ["hunter2", "hunter3", "42424242"] {
+        assert!(!found.contains(secret), "{secret} in:\n{found}");
+    }
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_default_one_need_not() {
+    let environment = Environment::new([URL], Some("host1"));
+    let missing = Path::new("/nonexistent/capconduit.toml");
+    assert!(matches!(
+        Config::load(Some(missing), &environment),
+        Err(Error::Read { .. })
+    ));
+    if !Path::new(FILE).exists() {
+        assert!(Config::load(None, &environment).is_ok());
+    }
+}
+
+#[test]
+fn the_shipped_example_is_valid_and_shows_the_defaults() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("systemd/capconduit.toml")).unwrap();
+    parse(&text, &[URL]).unwrap();
+
+    for key in KEYS {
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        let shown = match key.fallback {
+            Fallback::Value(value) if key.range.is_some() => format!("# {name} = {value}\n"),
+            Fallback::Value(value) => format!("# {name} = \"{value}\"\n"),
+            _ => continue,
+        };
+        assert!(text.contains(&shown), "no {shown:?} in the example");
+    }
+    // What is commented out must be as valid as the rest.
+    let live: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .filter(|line| line.starts_with('[') || line.contains(" = "))
+        .filter(|line| !line.contains("_file") && !line.starts_with("url = \"host"))
+        .collect();
+    parse(
+        &live.join("\n"),
+        &[("CAPCONDUIT_ASTERISK__0__PASSWORD", "p")],
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_document_describes_every_key_with_its_default_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/configuration.md")).unwrap();
+    let rows: BTreeMap<&str, (&str, &str)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.splitn(3, " | ");
+            let key = cells.next()?.strip_suffix('`')?;
+            Some((key, (cells.next()?, cells.next()?)))
+        })
+        .collect();
+
+    for key in KEYS {
+        let (default, meaning) = rows
+            .get(key.path)
+            .unwrap_or_else(|| panic!("{} is not described", key.path));
+        let expected = match key.fallback {
+            Fallback::Value(value) => format!("`{value}`"),
+            Fallback::Nothing => "nothing".to_owned(),
+            Fallback::HostName => "host name".to_owned(),
+            Fallback::Required => "required".to_owned(),
+        };
+        assert_eq!(*default, expected, "default of {}", key.path);
+        assert_eq!(meaning.starts_with("Secret."), key.secret, "{}", key.path);
+        if let Some((low, high)) = key.range {
+            let range = format!("{low} to {high}");
+            assert!(meaning.contains(&range), "{} lacks {range:?}", key.path);
+        }
+    }
+    for key in rows.keys() {
+        assert!(KEYS.iter().any(|k| k.path == *key), "{key} is no key");
+    }
+    assert_eq!(variable("agi.max_sessions"), "CAPCONDUIT_AGI__MAX_SESSIONS");
+}

@@ -1,0 +1,5 @@
+mod caps;
+mod fairness;
+mod offers;
+mod repairs;
+mod settling;

@@ -1,0 +1,174 @@
+use capconduit::domain::{DialStatus, LiveChannel};
+use jiff::Timestamp;
+
+use crate::support::World;
+use crate::support::world::{Caller, VerdictExt, link, server};
+
+fn channel(caller: &Caller, answered: bool) -> LiveChannel {
+    LiveChannel {
+        uniqueid: caller.uniqueid.clone(),
+        name: caller.channel.clone(),
+        answered,
+        created_at: Some(Timestamp::now()),
+    }
+}
+
+#[tokio::test]
+async fn calls_without_a_channel_are_ended_and_those_with_one_adopted() {
+    let world = World::new("priority", &[link(1)]).await;
+    let dead_daemon = world.engine("a");
+    let (talks, rings, lost) = (Caller::new(), Caller::new(), Caller::new());
+    for caller in [&talks, &rings, &lost] {
+        caller.route(&dead_daemon).await.offer();
+    }
+    drop(dead_daemon);
+
+    let engine = world.engine("a");
+    let open = engine.open_calls(&server()).await.unwrap();
+    let live = [channel(&talks, true), channel(&rings, false)];
+    let repairs = engine.reconcile(&server(), open, &live).await.unwrap();
+    assert_eq!((repairs.lost, repairs.answered), (1, 1));
+    assert_eq!(world.usage().await, (1, 1));
+    world.assert_sound().await;
+    let logged: String = world.db.one("select call_status from call_logs").await;
+    assert_eq!(logged, "FAILED");
+    let states: String = world
+        .db
+        .one("select string_agg(state, ',' order by reservation_id) from reservations")
+        .await;
+    assert_eq!(states, "confirmed,held,expired");
+
+    talks.end(&engine, Some(DialStatus::Answer)).await;
+    rings.end(&engine, Some(DialStatus::Busy)).await;
+    world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_call_made_after_the_list_was_begun_is_left_alone() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let open = engine.open_calls(&server()).await.unwrap();
+    Caller::new().route(&engine).await.offer();
+    let repairs = engine.reconcile(&server(), open, &[]).await.unwrap();
+    assert_eq!(repairs.lost, 0);
+    assert_eq!(world.usage().await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_call_of_an_unknown_server_is_judged_only_once_it_was_seen_somewhere() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("backup");
+    let caller = Caller::new();
+    let mut arrival = caller.arrival();
+    arrival.peer = Some([192, 0, 2, 7].into());
+    let request = capconduit::routing::RouteRequest {
+        arrival,
+        previous: None,
+    };
+    engine.route(request).await.unwrap().offer();
+
+    let open = engine.open_calls(&server()).await.unwrap();
+    engine.reconcile(&server(), open, &[]).await.unwrap();
+    assert_eq!(world.usage().await, (1, 0), "not ours to judge");
+
+    let open = engine.open_calls(&server()).await.unwrap();
+    let seen = [channel(&caller, false)];
+    let repairs = engine.reconcile(&server(), open, &seen).await.unwrap();
+    assert_eq!(repairs.adopted, 1);
+    let open = engine.open_calls(&server()).await.unwrap();
+    let repairs = engine.reconcile(&server(), open, &[]).await.unwrap();
+    assert_eq!(repairs.lost, 1);
+    world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_channel_of_a_later_call_does_not_keep_an_old_one_alive() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let caller = Caller::new();
+    caller.route(&engine).await.offer();
+    world
+        .db
+        .run("update calls set started_at = now() - interval '1 hour'")
+        .await;
+    let open = engine.open_calls(&server()).await.unwrap();
+    let repairs = engine
+        .reconcile(&server(), open, &[channel(&caller, true)])
+        .await
+        .unwrap();
+    assert_eq!(repairs.lost, 1);
+    world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_call_beyond_the_hard_limit_is_ended_by_the_sweep() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    Caller::new().route(&engine).await.offer();
+    engine.sweep().await.unwrap();
+    assert_eq!(world.usage().await, (1, 0));
+    world
+        .db
+        .run("update calls set expires_at = now() - interval '1 second'")
+        .await;
+    engine.sweep().await.unwrap();
+    world.assert_quiet().await;
+    assert_eq!(
+        world
+            .db
+            .one::<String>("select call_status from call_logs")
+            .await,
+        "FAILED"
+    );
+}
+
+#[tokio::test]
+async fn counters_and_reservations_broken_by_hand_are_mended() {
+    let world = World::new("priority", &[link(1), link(2)]).await;
+    let engine = world.engine("a");
+    Caller::new().route(&engine).await.offer();
+    world
+        .db
+        .run("update link_usage set held = 7, confirmed = 2 where link_id = 2;
+              insert into reservations (call_id, attempt, link_id, user_id, node_name, state, held_at)
+              values (999999, 1, 1, 1, 'x', 'held', now());
+              update link_usage set held = held + 1 where link_id = 1")
+        .await;
+    engine.sweep().await.unwrap();
+    world.assert_sound().await;
+    assert_eq!(world.usage().await, (1, 0));
+}
+
+#[tokio::test]
+async fn ended_calls_are_forgotten_but_their_log_is_not() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let (old, live) = (Caller::new(), Caller::new());
+    old.route(&engine).await.offer();
+    old.end(&engine, Some(DialStatus::Answer)).await;
+    live.route(&engine).await.offer();
+    world
+        .db
+        .run("update calls set ended_at = ended_at - interval '1 day' where ended_at is not null;
+              update reservations set ended_at = ended_at - interval '1 day' where ended_at is not null")
+        .await;
+    engine.keep_house().await.unwrap();
+    assert_eq!(world.db.one::<i64>("select count(*) from calls").await, 1);
+    assert_eq!(
+        world
+            .db
+            .one::<i64>("select count(*) from reservations")
+            .await,
+        1
+    );
+    assert_eq!(
+        world.db.one::<i64>("select count(*) from call_logs").await,
+        1
+    );
+    // A report repeated after that still does not make a second row.
+    old.end(&engine, Some(DialStatus::Answer)).await;
+    assert_eq!(
+        world.db.one::<i64>("select count(*) from call_logs").await,
+        1
+    );
+}

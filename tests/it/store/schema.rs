@@ -1,0 +1,171 @@
+use capconduit::store::sql;
+
+use crate::support::TestDb;
+
+#[tokio::test]
+async fn every_statement_can_be_prepared_by_the_daemons_role() {
+    let db = TestDb::new().await;
+    db.run("set role capconduit_app").await;
+    for statement in sql::ALL {
+        let prepared = db.owner.prepare(statement.text).await;
+        assert!(prepared.is_ok(), "{}: {prepared:?}", statement.name);
+    }
+}
+
+#[tokio::test]
+async fn every_file_of_queries_is_used() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/queries")).unwrap();
+    for file in files {
+        let name = file.unwrap().path();
+        let name = name.file_stem().unwrap().to_str().unwrap();
+        assert!(sql::ALL.iter().any(|s| s.name == name), "{name}.sql");
+    }
+}
+
+#[tokio::test]
+async fn the_daemons_roles_own_nothing_and_bypass_nothing() {
+    let db = TestDb::new().await;
+    let owned: i64 = db
+        .one(
+            "select count(*) from pg_class c join pg_roles r on r.oid = c.relowner
+              where r.rolname like 'capconduit%'",
+        )
+        .await;
+    assert_eq!(owned, 0);
+    let mighty: i64 = db
+        .one(
+            "select count(*) from pg_roles where rolname like 'capconduit%'
+              and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)",
+        )
+        .await;
+    assert_eq!(mighty, 0);
+}
+
+#[tokio::test]
+async fn every_table_with_an_owner_has_row_level_security() {
+    let db = TestDb::new().await;
+    let open: Vec<String> = db
+        .owner
+        .query(
+            "select c.relname::text from pg_class c
+             join pg_attribute a on a.attrelid = c.oid and a.attname = 'user_id' and not a.attisdropped
+             where c.relkind in ('r', 'p') and not c.relispartition
+               and (not c.relrowsecurity
+                    or not exists (select from pg_policy p where p.polrelid = c.oid
+                                   and p.polname = 'tenant'))",
+            &[],
+        )
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[tokio::test]
+async fn a_tenants_role_sees_its_own_rows_only() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into users (username, email, password_hash, role, status)
+             values ('a', 'a@x', 'x', 'user', 'active'), ('b', 'b@x', 'x', 'user', 'active');
+         insert into campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds)
+             values (1, 'of a', 'active', 'priority', 20), (2, 'of b', 'active', 'priority', 20);
+         grant select on campaigns, campaign_rotations to capconduit_api",
+    )
+    .await;
+    db.run("begin; set local role capconduit_api; set local capconduit.user_id = '2'")
+        .await;
+    assert_eq!(
+        db.one::<String>("select string_agg(name, ',') from campaigns")
+            .await,
+        "of b"
+    );
+    assert_eq!(
+        db.one::<i64>("select count(*) from campaign_rotations")
+            .await,
+        1
+    );
+    db.run("rollback; begin; set local role capconduit_api")
+        .await;
+    assert_eq!(db.one::<i64>("select count(*) from campaigns").await, 0);
+    db.run("rollback").await;
+}
+
+#[tokio::test]
+async fn asterisk_reads_the_realtime_views_and_nothing_else() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into clients (client_identifier, name, status)
+             values ('on', 'On', 'active'), ('off', 'Off', 'inactive');
+         insert into pjsip_endpoints (id, client_id, context) values ('on', 1, 'x'), ('off', 2, 'x');
+         set role capconduit_asterisk",
+    )
+    .await;
+    assert_eq!(
+        db.one::<String>("select string_agg(id, ',') from ps_endpoints")
+            .await,
+        "on"
+    );
+    for forbidden in ["users", "pjsip_auths", "call_logs", "clients"] {
+        let read = db
+            .owner
+            .query(&format!("select 1 from {forbidden} limit 1"), &[])
+            .await;
+        assert!(read.is_err(), "{forbidden}");
+    }
+}
+
+#[tokio::test]
+async fn every_foreign_key_has_an_index() {
+    let db = TestDb::new().await;
+    let bare: Vec<String> = db
+        .owner
+        .query(
+            "select con.conrelid::regclass::text || '.' || a.attname
+             from pg_constraint con
+             join pg_attribute a on a.attrelid = con.conrelid and a.attnum = con.conkey[1]
+             where con.contype = 'f' and con.conparentid = 0 and not exists (
+                 select from pg_index i where i.indrelid = con.conrelid
+                 and i.indkey[0] = con.conkey[1])",
+            &[],
+        )
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(bare.is_empty(), "{bare:?}");
+}
+
+#[tokio::test]
+async fn a_month_without_partition_loses_no_row_and_gets_its_partition_later() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into call_logs (incoming_did_number, timestamp_start, call_status)
+            values ('+1', '2031-05-06 07:08:09Z', 'ANSWERED')",
+    )
+    .await;
+    assert_eq!(
+        db.one::<i64>("select count(*) from call_logs_default")
+            .await,
+        1
+    );
+    let made = db
+        .store()
+        .ensure_partitions(jiff::civil::date(2031, 5, 20), 2)
+        .await
+        .expect("makes partitions");
+    assert_eq!(made, 2);
+    assert_eq!(
+        db.one::<i64>("select count(*) from call_logs_default")
+            .await,
+        0
+    );
+    assert_eq!(
+        db.one::<i64>("select count(*) from call_logs_2031_05")
+            .await,
+        1
+    );
+    assert_eq!(db.one::<i64>("select count(*) from call_logs").await, 1);
+}

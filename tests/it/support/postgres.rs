@@ -1,0 +1,231 @@
+//! A PostgreSQL server of the test process's own, on a Unix socket only, and a database for each test.
+//!
+//! The server is a child of a small shell that waits for the end of its standard input: however the test
+//! process ends, the pipe closes, the server is stopped and its directory removed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use capconduit::store::{Settings, Store, connect_as_owner, migrate};
+use tokio::sync::OnceCell;
+use tokio_postgres::Client;
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
+
+struct Server {
+    directory: PathBuf,
+    // Its end is the server's end.
+    _stdin: std::process::ChildStdin,
+}
+
+/// A migrated database of one test.
+pub struct TestDb {
+    /// URL of a superuser, with whom the daemon begins.
+    pub url: String,
+    /// That superuser, for arranging and looking.
+    pub owner: Client,
+}
+
+impl TestDb {
+    /// A fresh, migrated database.
+    pub async fn new() -> Self {
+        TEMPLATE
+            .get_or_init(|| async {
+                let url = create("template", None).await;
+                let mut client = connect(&url).await;
+                let reached = client.query_one("show data_directory", &[]).await;
+                let reached: String = reached.expect("answers").get(0);
+                let ours = SERVER.get().expect("started").directory.join("data");
+                assert_eq!(Path::new(&reached), ours, "another server answered");
+                migrate::migrate(&mut client).await.expect("migrates");
+            })
+            .await;
+        Self::clone_of(Some("template")).await
+    }
+
+    /// A database without any table.
+    pub async fn empty() -> Self {
+        Self::clone_of(None).await
+    }
+
+    async fn clone_of(template: Option<&str>) -> Self {
+        let name = format!("t{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        let url = create(&name, template).await;
+        let owner = connect(&url).await;
+        Self { url, owner }
+    }
+
+    /// As the daemon would be told.
+    pub fn settings(&self) -> Settings {
+        settings(&self.url)
+    }
+
+    /// A handle as a daemon's.
+    pub fn store(&self) -> Store {
+        Store::new(&self.settings()).expect("builds pools")
+    }
+
+    /// The only value of a query's only row.
+    pub async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, sql: &str) -> T {
+        let row = self.owner.query_one(sql, &[]).await;
+        row.unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
+    }
+
+    /// Runs statements.
+    pub async fn run(&self, sql: &str) {
+        let ran = self.owner.batch_execute(sql).await;
+        ran.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+}
+
+pub fn settings(url: &str) -> Settings {
+    Settings {
+        url: url.to_owned().into(),
+        ca_file: None,
+        route_connections: 8,
+        background_connections: 2,
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    connect_as_owner(&settings(url)).await.expect("connects")
+}
+
+async fn create(name: &str, template: Option<&str>) -> String {
+    let server = SERVER.get_or_init(start);
+    let admin = connect(&server.url("postgres")).await;
+    let template = template.map_or(String::new(), |t| format!(" template {t}"));
+    // A template cannot be copied while somebody is connected; the migrating session may linger.
+    for _ in 0..500 {
+        let created = admin
+            .batch_execute(&format!("create database {name}{template}"))
+            .await;
+        match created {
+            Ok(()) => return server.url(name),
+            Err(error) if error.code().is_some_and(|c| c.code() == "55006") => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("cannot create database {name}: {error:?}"),
+        }
+    }
+    panic!("database template stayed in use");
+}
+
+impl Server {
+    fn url(&self, database: &str) -> String {
+        let socket = self.directory.display();
+        format!("host={socket} user=postgres dbname={database}")
+    }
+}
+
+/// The directory with `initdb` and `postgres`: from the environment, the path, or Debian's place.
+pub fn binaries() -> PathBuf {
+    let mut places: Vec<PathBuf> = Vec::new();
+    places.extend(std::env::var_os("CAPCONDUIT_PG_BIN").map(PathBuf::from));
+    if let Some(path) = std::env::var_os("PATH") {
+        places.extend(std::env::split_paths(&path));
+    }
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        let mut versions: Vec<_> = versions.flatten().map(|v| v.path().join("bin")).collect();
+        versions.sort();
+        places.extend(versions.into_iter().rev());
+    }
+    places
+        .into_iter()
+        .find(|place| place.join("initdb").exists() && place.join("postgres").exists())
+        .expect("PostgreSQL's server programs (package postgresql)")
+}
+
+fn running_as_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("runs id");
+    id.stdout == b"0\n"
+}
+
+/// PostgreSQL refuses to run as root.
+pub fn unprivileged(program: &Path) -> Command {
+    if running_as_root() {
+        let mut command = Command::new("setpriv");
+        let known = Command::new("id").args(["-u", "postgres"]).output();
+        let user = if known.is_ok_and(|o| o.status.success()) {
+            "postgres"
+        } else {
+            "nobody"
+        };
+        command
+            .args([&format!("--reuid={user}"), "--clear-groups", "--"])
+            .arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn start() -> Server {
+    let directory = tempfile::Builder::new()
+        .prefix("capconduit-pg-")
+        .tempdir()
+        .expect("makes a directory")
+        .keep();
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&directory, everyone).expect("opens the directory");
+    let data = directory.join("data");
+    let binaries = binaries();
+    let made = unprivileged(&binaries.join("initdb"))
+        .arg("--pgdata")
+        .arg(&data)
+        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
+        .args(["--locale=C", "--no-sync"])
+        .current_dir(&directory)
+        .output()
+        .expect("runs initdb");
+    assert!(
+        made.status.success(),
+        "initdb: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let mut settings = std::fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))
+        .expect("opens postgresql.conf");
+    writeln!(
+        settings,
+        "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 400\n\
+         fsync = off\nfull_page_writes = off\nshared_buffers = '64MB'",
+        directory.display()
+    )
+    .expect("writes postgresql.conf");
+    let mut server = unprivileged(&binaries.join("postgres"));
+    server.arg("-D").arg(&data);
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg("log=$1; dir=$2; shift 2; \"$@\" >\"$log\" 2>&1 & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$dir\"")
+        .arg("sh")
+        .arg(directory.join("log"))
+        .arg(&directory)
+        .arg(server.get_program())
+        .args(server.get_args())
+        .current_dir(&directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts the server");
+    let stdin = child.stdin.take().expect("has a pipe");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let pid_file = data.join("postmaster.pid");
+    // The last line of the file says `ready` once it is.
+    while !std::fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {
+        let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+        assert!(Instant::now() < deadline, "PostgreSQL did not start: {log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Server {
+        directory,
+        _stdin: stdin,
+    }
+}
