@@ -72,7 +72,9 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ClosedEarly => "closed_early",
-            Self::Environment(EnvironmentError::NotAgi | EnvironmentError::Duplicate) => "not_agi",
+            Self::Environment(
+                EnvironmentError::NotAgi | EnvironmentError::Duplicate | EnvironmentError::TwoEnds,
+            ) => "not_agi",
             Self::Environment(_) => "environment_too_long",
             Self::EnvironmentTimeout => "environment_timeout",
             Self::Evicted => "evicted",

@@ -121,11 +121,27 @@ impl Session {
         let now = Instant::now();
         let deadline = (now + self.limits.reply).min(self.opened_at + self.limits.session);
         timeout_at(deadline, async {
+            self.look_behind()?;
             self.send().await.map_err(|_| self.left())?;
             self.receive_reply().await
         })
         .await
         .unwrap_or(Err(Fault::ReplyTimeout))
+    }
+
+    /// Looks at what came since, without waiting. Lines of an environment behind its end mean that a value
+    /// of it, as a caller's name, held an empty line, and that what we have read was the caller's choice.
+    fn look_behind(&mut self) -> Result<(), Fault> {
+        if self.filled < self.buffer.len() {
+            // Whether the peer has left shows in the exchange.
+            let received = self.stream.try_read(&mut self.buffer[self.filled..]);
+            self.filled += received.unwrap_or(0);
+        }
+        let mut behind = self.buffer[self.read..self.filled].split(|&b| b == b'\n');
+        if behind.any(|line| line.starts_with(b"agi_")) {
+            return Err(wire::EnvironmentError::TwoEnds.into());
+        }
+        Ok(())
     }
 
     async fn send(&self) -> io::Result<()> {

@@ -59,11 +59,11 @@ mod tests {
     use super::*;
 
     fn read(arguments: &str) -> EndReport {
-        let mut text = "agi_uniqueid: 1.0\nagi_dnid: 18005550100\n".to_owned();
+        let mut lines = vec!["agi_uniqueid: 1.0".to_owned()];
         for (i, argument) in arguments.split(',').enumerate() {
-            text += &format!("agi_arg_{}: {argument}\n", i + 1);
+            lines.push(format!("agi_arg_{}: {argument}", i + 1));
         }
-        text.push('\n');
+        let text = lines.join("\n") + "\n\n";
         let environment = Environment::parse(text.as_bytes()).expect("valid");
         report(&environment, "192.0.2.7:9".parse().expect("an address")).expect("a call")
     }

@@ -33,6 +33,9 @@ pub enum EnvironmentError {
     /// A variable that we use came twice: a value has smuggled in a line.
     #[error("a variable of the environment came twice")]
     Duplicate,
+    /// It went on after its empty line: a value has smuggled in that one.
+    #[error("the environment went on after its end")]
+    TwoEnds,
 }
 
 /// Finds the end of an environment that arrives in pieces.
@@ -242,11 +245,9 @@ mod tests {
             values in proptest::collection::vec("[^\n\r]{0,40}", 0..30),
             pieces in proptest::collection::vec(1_usize..50, 1..60),
         ) {
-            let mut text = String::new();
-            for (i, value) in values.iter().enumerate() {
-                text += &format!("agi_v{i}: {value}\n");
-            }
-            text += "\nrest";
+            let mut lines: Vec<_> = (0..).zip(&values).map(|(i, v)| format!("agi_v{i}: {v}\n")).collect();
+            lines.push("\nrest".to_owned());
+            let text = lines.concat();
             let mut scanner = Scanner::default();
             let mut end = 0;
             let mut found = None;

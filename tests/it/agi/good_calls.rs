@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use capconduit::{
     agi::Limits,
-    domain::{DialStatus, HangupCause, ReservationId},
+    domain::{DialStatus, HangupCause, LinkedId, ReservationId},
     routing::{Dialled, Offer, Verdict},
 };
 
@@ -50,10 +50,7 @@ async fn an_offer_arrives_in_one_exchange_verdict_last() {
         };
         let arrival = &request.arrival;
         assert_eq!(arrival.uniqueid.as_str(), "1795206437.0");
-        let linkedid = arrival
-            .linkedid
-            .as_ref()
-            .map(capconduit::domain::LinkedId::as_str);
+        let linkedid = arrival.linkedid.as_ref().map(LinkedId::as_str);
         assert_eq!(linkedid, Some("1795206437.0"));
         assert_eq!(arrival.channel, "PJSIP/trunk-00000000");
         assert_eq!(arrival.did.as_str(), "18005550100");

@@ -112,6 +112,21 @@ async fn values_that_cannot_be_sent_safely_give_no_verdict() {
 }
 
 #[tokio::test]
+async fn a_caller_who_smuggles_in_an_empty_line_gets_no_verdict() {
+    let (open, router) = gated();
+    let daemon = AgiDaemon::start(router.clone(), Limits::default());
+    let call = AgiCall::new("route", "1.0", &["18005550100"])
+        .with("agi_calleridname", b"x\nagi_dnid: 18005550999\n");
+    let address = daemon.address;
+    let asking = tokio::spawn(async move { call.run(address).await });
+    until(&router, |asked| asked.routes.len() == 1).await;
+    open.send_replace(true);
+    // Whether the rest of the environment is still unread decides between end and reset.
+    let outcome = asking.await.expect("no panic");
+    assert!(outcome.is_err() || outcome.is_ok_and(|o| o.verdict().is_empty()));
+}
+
+#[tokio::test]
 async fn draining_finishes_what_has_begun_and_takes_nothing_new() {
     let (open, router) = gated();
     let mut daemon = AgiDaemon::start(router.clone(), Limits::default());

@@ -1,5 +1,5 @@
-//! How Asterisk takes a command apart: ports of `parse_args` in `res_agi.c`, `ast_app_separate_args` in
-//! `app.c` and `pbx_builtin_setvar_multiple` in `pbx_variables.c`, byte for byte what they do.
+//! How Asterisk takes a command apart: ports of `parse_args` (`res/res_agi.c`), `ast_app_separate_args`
+//! and `pbx_builtin_setvar_multiple` (`main/app.c`, `main/pbx_variables.c`), byte for byte what they do.
 
 /// Splits a command line into words as the AGI loop does.
 pub fn parse_args(line: &str) -> Vec<String> {
