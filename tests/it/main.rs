@@ -4,6 +4,7 @@
 mod agi;
 mod ari;
 mod config;
+mod daemon;
 mod ops;
 mod routing;
 mod store;

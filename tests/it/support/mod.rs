@@ -3,14 +3,16 @@
 pub mod agi_client;
 pub mod agi_daemon;
 pub mod asterisk_args;
+pub mod daemon;
 pub mod fake_ari;
+pub mod fault_proxy;
 pub mod journal;
 pub mod postgres;
 pub mod scripted_router;
 pub mod world;
 
 pub use postgres::TestDb;
-pub use world::World;
+pub use world::{DID, World};
 
 use std::time::Duration;
 

@@ -1,0 +1,258 @@
+use std::io::Write as _;
+
+use crate::support::agi_client::AgiCall;
+use crate::support::daemon::DaemonSettings;
+use crate::support::fake_ari::FakeAri;
+use crate::support::journal::Journal;
+use crate::support::world::link;
+use crate::support::{TestDb, World, eventually};
+
+#[tokio::test]
+async fn a_call_is_routed_and_settled_and_seen_in_the_metrics() {
+    let world = World::new("priority", &[link(1)]).await;
+    let daemon = DaemonSettings::new("a", &world.db.url).start();
+    daemon.wait_ready().await;
+    let offer = daemon.route("1795.1", &[]).await.unwrap();
+    assert_eq!(offer.verdict(), "DIAL");
+    assert_eq!(offer.get("CAPCONDUIT_ENDPOINT"), "client1");
+    assert_eq!(offer.order.last().unwrap(), "CAPCONDUIT_VERDICT");
+    daemon
+        .end("1795.1", &["ANSWER", "16", "3", "5"])
+        .await
+        .unwrap();
+    world.assert_quiet().await;
+    let (status, metrics) = daemon.get("/metrics").await;
+    assert_eq!(status, 200);
+    for expected in [
+        r#"capconduit_route_decisions_total{verdict="DIAL",reason="none"} 1"#,
+        "capconduit_route_decision_seconds_count 1",
+        "capconduit_usage_drift 0",
+        "capconduit_build_info",
+    ] {
+        assert!(metrics.contains(expected), "{expected} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_begun_session_is_finished_after_sigterm_and_nothing_new_is_taken() {
+    let world = World::new("priority", &[link(1)]).await;
+    let daemon = DaemonSettings::new("a", &world.db.url).start();
+    daemon.wait_ready().await;
+    // A session whose environment has begun but not ended.
+    let mut peer = tokio::net::TcpStream::connect(daemon.agi).await.unwrap();
+    let environment = AgiCall::new("ping", "1.1", &[]).environment_bytes();
+    let (first, rest) = environment.split_at(40);
+    tokio::io::AsyncWriteExt::write_all(&mut peer, first)
+        .await
+        .unwrap();
+    eventually("session is open", async || {
+        daemon
+            .get("/metrics")
+            .await
+            .1
+            .contains("capconduit_agi_sessions_active 1")
+    })
+    .await;
+    daemon.signal("TERM");
+    eventually("draining", async || daemon.get("/readyz").await.0 == 503).await;
+    tokio::io::AsyncWriteExt::write_all(&mut peer, rest)
+        .await
+        .unwrap();
+    let mut answer = [0_u8; 12];
+    tokio::io::AsyncReadExt::read_exact(&mut peer, &mut answer)
+        .await
+        .unwrap();
+    assert_eq!(&answer, b"SET VARIABLE");
+    drop(peer);
+    assert_eq!(daemon.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let world = World::new("priority", &[link(1)]).await;
+    let daemon = DaemonSettings::new("a", &world.db.url).start();
+    let mut peer = tokio::net::TcpStream::connect(daemon.agi).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut peer, b"agi_network: yes\n")
+        .await
+        .unwrap();
+    eventually("session is open", async || {
+        daemon
+            .get("/metrics")
+            .await
+            .1
+            .contains("capconduit_agi_sessions_active 1")
+    })
+    .await;
+    daemon.signal("TERM");
+    eventually("draining", async || daemon.logged("draining").is_some()).await;
+    let asked = std::time::Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await, Some(0));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_key() {
+    let db = TestDb::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for key in ["AGI__LISTEN", "OPS__LISTEN"] {
+        let output = DaemonSettings::new("a", &db.url)
+            .with(key, &taken.local_addr().unwrap().to_string())
+            .command("serve")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        let key = key.to_lowercase().replace("__", ".");
+        assert!(log.contains(&key), "{key} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_names_key_and_line() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(
+        file,
+        "[database]\nurl = \"host=/x\"\n\n[agi]\nlisten = \"127.0.0.1:0\"\nlitsen = 1"
+    )
+    .unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_capconduit"))
+        .env_clear()
+        .args(["serve", "--config"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("litsen") && said.contains(":6"), "{said}");
+}
+
+#[tokio::test]
+async fn readiness_names_a_schema_that_is_missing_and_recovers_when_it_is_made() {
+    let db = TestDb::empty().await;
+    let settings = DaemonSettings::new("a", &db.url);
+    let daemon = settings.start();
+    daemon.wait_component("schema", "capconduit migrate").await;
+    let answer = daemon.route("1795.1", &[]).await.unwrap();
+    assert_eq!(answer.verdict(), "", "no verdict: the dialplan falls back");
+    let migrated = settings.command("migrate").output().unwrap();
+    assert!(migrated.status.success());
+    daemon.wait_ready().await;
+    assert_eq!(
+        daemon.route("1795.2", &[]).await.unwrap().verdict(),
+        "REJECT"
+    );
+}
+
+#[tokio::test]
+async fn readiness_names_what_is_wrong_with_ari() {
+    let world = World::new("priority", &[link(1)]).await;
+    let journal = Journal::new();
+    let asterisk = FakeAri::start(&journal).await;
+    asterisk.refuse_password(true);
+    let settings = DaemonSettings::new("a", &world.db.url).with_asterisk(asterisk.address());
+    let daemon = settings.start();
+    daemon
+        .wait_component("ari:pbx", "refuses user or password")
+        .await;
+    // Routing goes on without it.
+    assert_eq!(daemon.route("1795.1", &[]).await.unwrap().verdict(), "DIAL");
+    let checked = settings.command("check").output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(
+        said.contains("FAIL  asterisk pbx") && said.contains("ok    schema"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn an_asterisk_that_comes_later_is_watched_then() {
+    let world = World::new("priority", &[link(1)]).await;
+    let placeholder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = placeholder.local_addr().unwrap();
+    drop(placeholder);
+    let daemon = DaemonSettings::new("a", &world.db.url)
+        .with_asterisk(address)
+        .start();
+    daemon.wait_component("ari:pbx", "not ready").await;
+    let journal = Journal::new();
+    let _asterisk = FakeAri::start_on(address, &journal).await;
+    daemon.wait_ready().await;
+}
+
+#[tokio::test]
+async fn the_command_line_explains_a_decision() {
+    let mut small = link(2);
+    small.max_concurrency = 1;
+    let world = World::new("priority", &[small, link(3)]).await;
+    let settings = DaemonSettings::new("a", &world.db.url);
+    let daemon = settings.start();
+    daemon.wait_ready().await;
+    daemon.route("1795.1", &[]).await.unwrap();
+    let mut explain = settings.command("route");
+    let output = explain
+        .args(["--did", "18005550100", "--explain"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("concurrency_cap_reached") && said.contains("1 of 1"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("DIAL client3 (link 2, ring 20 s)\n"),
+        "{said}"
+    );
+    let mut unknown = settings.command("route");
+    let output = unknown.args(["--did", "999"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "REJECT did_not_found\n"
+    );
+}
+
+#[tokio::test]
+async fn users_are_made_once_and_sample_data_goes_into_an_empty_database_only() {
+    let db = TestDb::empty().await;
+    let settings = DaemonSettings::new("a", &db.url);
+    let sample = settings
+        .command("migrate")
+        .arg("--sample-data")
+        .output()
+        .unwrap();
+    assert!(
+        sample.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sample.stderr)
+    );
+    assert_eq!(db.one::<i64>("select count(*) from users").await, 5);
+    let again = settings
+        .command("migrate")
+        .arg("--sample-data")
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    let create = || {
+        let mut user = settings.command("user");
+        user.args([
+            "create",
+            "carol",
+            "--email",
+            "carol@example.com",
+            "--role",
+            "admin",
+        ]);
+        user.output().unwrap()
+    };
+    let made = create();
+    assert!(made.status.success());
+    assert!(String::from_utf8_lossy(&made.stdout).contains("one-time password"));
+    let taken = create();
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("username is taken"));
+    let hash: String = db
+        .one("select password_hash from users where username = 'carol'")
+        .await;
+    assert!(hash.starts_with("$argon2id$"));
+}
