@@ -4,7 +4,6 @@ with forgotten as (
         select call_id from calls where ended_at < $1 order by ended_at limit 5000)
     returning call_id
 ), released as (
-    delete from reservations where reservation_id in (
-        select reservation_id from reservations where ended_at < $1 order by ended_at limit 5000)
+    delete from reservations where call_id in (select call_id from forgotten) and ended_at is not null
 )
 select count(*) from forgotten

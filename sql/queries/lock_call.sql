@@ -1,6 +1,7 @@
--- As call_under_way, with its row locked: whoever settles this call next waits.
-select call_id, asterisk_uniqueid, channel, server_name, node_name, user_id, campaign_id, did_id, incoming_did_number,
-       caller_id_num, started_at, refused_at, refusal_reason
+-- Locks the call that is under way under a unique id ($1): whoever settles it next waits. Its attempts are
+-- read by the next statement, which sees what was committed while this one waited.
+select call_id, asterisk_uniqueid, channel, incoming_did_number, caller_id_num, started_at, refused_at,
+       refusal_reason
 from calls
-where asterisk_uniqueid = $1 and ended_at is null
+where uniqueid_under_way = $1
 for update

@@ -1,6 +1,6 @@
 -- As lock_call, by our own id ($1).
-select call_id, asterisk_uniqueid, channel, server_name, node_name, user_id, campaign_id, did_id, incoming_did_number,
-       caller_id_num, started_at, refused_at, refusal_reason
+select call_id, asterisk_uniqueid, channel, incoming_did_number, caller_id_num, started_at, refused_at,
+       refusal_reason
 from calls
 where call_id = $1 and ended_at is null
 for update

@@ -10,7 +10,7 @@ with call as (
     left join lateral (
         select id, user_id, number from dids where number = any ($6::text[])
         order by array_position($6::text[], number::text) limit 1) d on true
-    where not exists (select from calls where asterisk_uniqueid = $1::text)
+    where not exists (select from calls where uniqueid_under_way = $1::text)
       and not exists (select from call_logs where asterisk_uniqueid = $1::text)
     returning *
 )

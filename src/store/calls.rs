@@ -231,10 +231,9 @@ fn call_with_attempts(call: &[Row], attempts: &[Row]) -> Result<Option<CallWithA
     let Some(call) = call.first() else {
         return Ok(None);
     };
-    let attempts = attempts.iter().map(Attempt::from_row);
     Ok(Some((
         CallUnderWay::from_row(call)?,
-        attempts.collect::<Result<_, _>>()?,
+        Attempt::from_rows(attempts)?,
     )))
 }
 
@@ -392,7 +391,15 @@ impl CallUnderWay {
 }
 
 impl Attempt {
-    pub(super) fn from_row(row: &Row) -> Result<Self, Error> {
+    /// The attempts in these rows; a row without attempt number holds none.
+    pub(super) fn from_rows(rows: &[Row]) -> Result<Vec<Self>, Error> {
+        rows.iter()
+            .filter(|row| row.get::<_, Option<i32>>("attempt").is_some())
+            .map(Self::from_row)
+            .collect()
+    }
+
+    fn from_row(row: &Row) -> Result<Self, Error> {
         let get = reader(sql::ATTEMPTS_OF_CALL, row);
         let status: Option<String> = get.column("dial_status")?;
         let cause: Option<i32> = get.column("hangup_cause_code")?;

@@ -205,31 +205,24 @@ async fn read_view(
     };
     let uniqueid = locking_for.map_or("", UniqueId::as_str);
     let call = transaction.prepare(sql::CALL_UNDER_WAY).await?;
-    let attempts = transaction.prepare(sql::ATTEMPTS_OF_CALL).await?;
     let did = transaction.prepare(sql::RESOLVE_DID).await?;
     let campaign = transaction.prepare(campaign_sql).await?;
     let links = transaction.prepare(sql::CANDIDATES).await?;
     let by_uniqueid: Parameters<'_> = &[&uniqueid];
     let by_number: Parameters<'_> = &[&keys];
     // Sent in this order, in one go; each statement sees what was committed before it starts.
-    let (begun, call, attempts, did, campaign, links) = tokio::join!(
+    let (begun, call, did, campaign, links) = tokio::join!(
         biased;
         transaction.begin(),
         transaction.query(sql::CALL_UNDER_WAY, &call, by_uniqueid),
-        transaction.query(sql::ATTEMPTS_OF_CALL, &attempts, by_uniqueid),
         transaction.query(sql::RESOLVE_DID, &did, by_number),
         transaction.query(campaign_sql, &campaign, by_number),
         transaction.query(sql::CANDIDATES, &links, by_number),
     );
     begun?;
-    let call = match call?.first() {
-        Some(row) => Some((
-            CallUnderWay::from_row(row)?,
-            attempts?
-                .iter()
-                .map(Attempt::from_row)
-                .collect::<Result<_, _>>()?,
-        )),
+    let call = call?;
+    let call = match call.first() {
+        Some(row) => Some((CallUnderWay::from_row(row)?, Attempt::from_rows(&call)?)),
         None => None,
     };
     let did = did?.first().map(ResolvedDid::from_row).transpose()?;
