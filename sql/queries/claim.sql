@@ -1,14 +1,24 @@
 -- Takes a slot of a link for a call, or returns no row and changes nothing.
 --
--- The guard stands in the row that is updated: a claim that had to wait for another one sees the
--- counter that one left. The link's row is locked first because answered calls are counted there.
+-- The guards stand in the rows that are locked: a claim that had to wait for another one sees what that
+-- one left. Where the decision moves the turn ($23 is the new state), it must still be the one the decision
+-- has seen ($24). The link's row is locked because answered calls are counted there. Rows are locked in
+-- the order rotation, call, link, usage, as everywhere.
 -- $1 call to go on with, or null for a new one; $2 link, $3 attempt.
-with call_to_go_on as materialized (
-    select call_id from calls where call_id = $1 and ended_at is null for update
+with same_turn as materialized (
+    select campaign_id from campaign_rotations
+    where campaign_id = $10::int and turn = $24 and $23::jsonb is not null
+    for update
+), call_to_go_on as materialized (
+    select call_id from calls
+    where call_id = $1 and ended_at is null
+      and ($23::jsonb is null or exists (select from same_turn))
+    for update
 ), link as materialized (
     select id, max_concurrency, total_calls_allowed, current_total_calls
     from campaign_client_settings
     where id = $2 and status = 'active'
+      and ($23::jsonb is null or exists (select from same_turn))
       and ($1::bigint is null or exists (select from call_to_go_on))
     for no key update
 ), slot as (
@@ -51,7 +61,7 @@ with call_to_go_on as materialized (
            $22::text[]
     from reservation
 ), turn as (
-    update campaign_rotations set state = $23::jsonb
+    update campaign_rotations set state = $23::jsonb, turn = turn + 1
     where campaign_id = $10::int and $23::jsonb is not null and exists (select from reservation)
 )
 select call_id, reservation_id from reservation

@@ -1,18 +1,16 @@
--- Locks the campaign that resolve_did finds for the same number ($1) until the transaction's end, so
--- that decisions of one campaign follow one another, and reads how it routes and whose turn it is.
--- The candidates are read by the next statement: it sees what was committed while this one waited.
-select r.campaign_id, r.state, c.routing_strategy, c.dial_timeout_seconds
+-- Locks the campaign that routing_view finds for the same number ($1) until the transaction's end. The view
+-- is read by the next statement: it sees what was committed while this one waited.
+select r.campaign_id
 from campaign_rotations r
-join campaigns c on c.id = r.campaign_id
 where r.campaign_id = (
-    select min(c2.id)
+    select min(c.id)
     from campaign_dids cd
-    join campaigns c2 on c2.id = cd.campaign_id
+    join campaigns c on c.id = cd.campaign_id
     join dids d on d.id = cd.did_id
     where cd.did_id = (
         select id from dids
         where number = any ($1::text[])
         order by array_position($1::text[], number::text)
         limit 1)
-      and c2.user_id = d.user_id and c2.status = 'active')
-for update of r
+      and c.user_id = d.user_id and c.status = 'active')
+for update

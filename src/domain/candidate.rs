@@ -22,6 +22,7 @@ pub struct Cap {
     /// Units taken.
     pub used: i64,
     /// Units there are; `None` is unlimited, 0 is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }
 
@@ -31,7 +32,8 @@ impl Cap {
     }
 }
 
-/// A link of the campaign with everything a decision looks at.
+/// A link of the campaign with everything a decision looks at. Written with each decision, so what goes
+/// without saying is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The link.
@@ -43,13 +45,25 @@ pub struct Candidate {
     /// Share inside the tier of a weighted campaign, at least 1.
     pub weight: u32,
     /// The link's status is active.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub link_active: bool,
     /// The client's status is active.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub client_active: bool,
     /// The client has an endpoint with an address to dial.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub dialable: bool,
     /// All caps that count for this link, with their use.
     pub caps: Vec<Cap>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The verdict on one candidate: eligible, or the first check it failed.

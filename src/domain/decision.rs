@@ -51,6 +51,7 @@ pub struct Question {
     /// All links of the campaign, in any order.
     pub candidates: Vec<Candidate>,
     /// Links this call was offered to before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<LinkId>,
 }
 

@@ -4,6 +4,7 @@
 //! the edges hand it what they were told, in the words of [`crate::domain`], and it answers. Every verb
 //! may be called twice with the same facts; the second time changes nothing.
 
+mod crowds;
 mod explain;
 mod late;
 mod offer;
@@ -145,6 +146,7 @@ pub struct Engine {
     store: Store,
     settings: Arc<Settings>,
     late: Arc<late::LateReports>,
+    crowds: Arc<crowds::Crowds>,
 }
 
 /// Why the engine could not answer or settle.
@@ -185,6 +187,7 @@ impl Engine {
             store,
             settings: Arc::new(settings),
             late: Arc::default(),
+            crowds: Arc::default(),
         }
     }
 

@@ -14,11 +14,12 @@ use crate::domain::{
 use crate::metrics;
 use crate::store::calls::{Attempt, CallUnderWay};
 use crate::store::offers::{
-    CallRow, Campaign, Claim, Link, Offering, RefusalRow, ResolvedDid, RoutingView,
+    CallRow, Campaign, Claim, Concurrency, Link, Look, Offering, RefusalRow, ResolvedDid,
+    RoutingView,
 };
 
-/// Decisions overtaken by another transaction are taken again this often.
-const RETRIES: u32 = 2;
+/// Decisions overtaken by another transaction are taken again this often. The first try is a guess.
+const RETRIES: u32 = 3;
 
 /// A question repeated within this time of an offer, without word of how that went, comes from a dialplan
 /// that never saw the offer (its daemon died or hung) and gets the same one.
@@ -69,7 +70,7 @@ impl Engine {
         let verdict = loop {
             tries += 1;
             let may_retry = tries <= RETRIES;
-            match self.try_route(&request).await {
+            match self.try_route(&request, tries > 1).await {
                 Ok(Outcome::Answer(verdict)) => break verdict,
                 Ok(Outcome::LookAgain) if may_retry => {}
                 Ok(Outcome::LookAgain) => return Err(Error::Overtaken(tries)),
@@ -92,12 +93,20 @@ impl Engine {
         Ok(verdict)
     }
 
-    async fn try_route(&self, request: &RouteRequest) -> Result<Outcome, Error> {
+    /// The first try assumes what is nearly always true: that a call's first question is about a new
+    /// call, and that nobody else decides for the same campaign in this millisecond. Should it be wrong,
+    /// the claim changes nothing, and the next try looks closely and waits its turn.
+    async fn try_route(&self, request: &RouteRequest, again: bool) -> Result<Outcome, Error> {
         let arrival = &request.arrival;
-        let offering = self
-            .store
-            .begin_offer(&arrival.did, &arrival.uniqueid)
-            .await?;
+        let look = Look {
+            concurrency: if again || self.crowds.contains(&arrival.did) {
+                Concurrency::Queued
+            } else {
+                Concurrency::Optimistic
+            },
+            call: (again || request.previous.is_some()).then_some(&arrival.uniqueid),
+        };
+        let offering = self.store.begin_offer(&arrival.did, look).await?;
         let now = clock::now();
         if let Some((call, attempts)) = &offering.view.call {
             if !is_same_call(call, arrival) || answered_attempt_is_open(attempts) {
@@ -204,7 +213,8 @@ impl Engine {
                     remarks: &plan.remarks,
                 };
                 let Some((call_id, reservation_id)) = offering.claim(&claim).await? else {
-                    // The slot went, or a usage row is missing; the look that follows tells them apart.
+                    // Somebody was quicker, or a usage row is missing; the next look tells them apart.
+                    self.crowds.note(&arrival.did);
                     self.store
                         .add_missing_rows(plan.campaign.campaign_id)
                         .await?;

@@ -45,6 +45,8 @@ pub struct Campaign {
     pub ring_timeout_seconds: u32,
     /// Whose turn it is.
     pub rotation: Rotation,
+    /// Counts the moves of the rotation.
+    pub turn: i64,
     /// The stored rotation could not be read and starts anew.
     pub rotation_was_unreadable: bool,
 }
@@ -75,8 +77,25 @@ pub struct RoutingView {
     pub links: Vec<Link>,
 }
 
-/// A view with the campaign locked; decide quickly, then [`claim`](Self::claim) or
-/// [`refuse`](Self::refuse).
+/// How a decision deals with others of the same campaign at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// Reads without a lock; the claim finds out whether somebody was quicker. Best where nobody is.
+    Optimistic,
+    /// Takes its turn at the campaign's lock, which it keeps until it has claimed.
+    Queued,
+}
+
+/// What is read besides the DID's routing.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// How to deal with others.
+    pub concurrency: Concurrency,
+    /// The call to look for among those under way. A call taken for new that is not makes the claim fail.
+    pub call: Option<&'a UniqueId>,
+}
+
+/// A view to decide on quickly, then to [`claim`](Self::claim) or [`refuse`](Self::refuse) by.
 pub struct Offering {
     /// What was read.
     pub view: RoutingView,
@@ -159,14 +178,14 @@ pub struct RefusalRow<'a> {
 }
 
 impl Store {
-    /// Begins a transaction, locks the campaign and reads everything a decision looks at: one round trip.
+    /// Reads everything a decision looks at, in one round trip.
     pub async fn begin_offer(
         &self,
         number: &DialledNumber,
-        uniqueid: &UniqueId,
+        look: Look<'_>,
     ) -> Result<Offering, Error> {
         let transaction = Transaction::on(self.for_call().await?);
-        match read_view(&transaction, number, Some(uniqueid)).await {
+        match read_view(&transaction, number, look).await {
             Ok(view) => Ok(Offering { view, transaction }),
             Err(error) => {
                 transaction.roll_back(Some(&error)).await;
@@ -178,7 +197,11 @@ impl Store {
     /// Reads what a decision would look at now. Locks and changes nothing.
     pub async fn routing_view(&self, number: &DialledNumber) -> Result<RoutingView, Error> {
         let transaction = Transaction::on(self.for_background().await?);
-        let view = read_view(&transaction, number, None).await;
+        let look = Look {
+            concurrency: Concurrency::Optimistic,
+            call: None,
+        };
+        let view = read_view(&transaction, number, look).await;
         transaction.roll_back(view.as_ref().err()).await;
         view
     }
@@ -195,60 +218,66 @@ impl Store {
 async fn read_view(
     transaction: &Transaction,
     number: &DialledNumber,
-    locking_for: Option<&UniqueId>,
+    look: Look<'_>,
 ) -> Result<RoutingView, Error> {
     let keys = number.lookup_keys();
-    let campaign_sql = if locking_for.is_some() {
-        sql::LOCK_CAMPAIGN
-    } else {
-        sql::READ_CAMPAIGN
-    };
-    let uniqueid = locking_for.map_or("", UniqueId::as_str);
-    let call = transaction.prepare(sql::CALL_UNDER_WAY).await?;
-    let did = transaction.prepare(sql::RESOLVE_DID).await?;
-    let campaign = transaction.prepare(campaign_sql).await?;
-    let links = transaction.prepare(sql::CANDIDATES).await?;
-    let by_uniqueid: Parameters<'_> = &[&uniqueid];
     let by_number: Parameters<'_> = &[&keys];
+    let view = transaction.prepare(sql::ROUTING_VIEW).await?;
+    let turn_lock = transaction.prepare(sql::LOCK_CAMPAIGN).await?;
+    let call = transaction.prepare(sql::CALL_UNDER_WAY).await?;
+    let take_turn = async {
+        if look.concurrency == Concurrency::Queued {
+            // Sent together: what is awaited here is sent when first polled, as below.
+            let (begun, locked) = tokio::join!(
+                biased;
+                transaction.begin(),
+                transaction.query(sql::LOCK_CAMPAIGN, &turn_lock, by_number),
+            );
+            begun?;
+            locked?;
+        }
+        Ok(())
+    };
+    let find_call = async {
+        match look.call {
+            Some(uniqueid) => {
+                let uniqueid = uniqueid.as_str();
+                let by_uniqueid: Parameters<'_> = &[&uniqueid];
+                let found = transaction.query(sql::CALL_UNDER_WAY, &call, by_uniqueid);
+                found.await
+            }
+            None => Ok(Vec::new()),
+        }
+    };
     // Sent in this order, in one go; each statement sees what was committed before it starts.
-    let (begun, call, did, campaign, links) = tokio::join!(
+    let (turn, call, view) = tokio::join!(
         biased;
-        transaction.begin(),
-        transaction.query(sql::CALL_UNDER_WAY, &call, by_uniqueid),
-        transaction.query(sql::RESOLVE_DID, &did, by_number),
-        transaction.query(campaign_sql, &campaign, by_number),
-        transaction.query(sql::CANDIDATES, &links, by_number),
+        take_turn,
+        find_call,
+        transaction.query(sql::ROUTING_VIEW, &view, by_number),
     );
-    begun?;
-    let call = call?;
+    turn?;
+    let (call, view) = (call?, view?);
     let call = match call.first() {
         Some(row) => Some((CallUnderWay::from_row(row)?, Attempt::from_rows(&call)?)),
         None => None,
     };
-    let did = did?.first().map(ResolvedDid::from_row).transpose()?;
-    let campaign = campaign?.first().map(Campaign::from_row).transpose()?;
-    let links = links?
-        .iter()
-        // The three statements look the campaign up each for itself; should it change in between, links
-        // of another one than the locked must not be offered.
-        .filter(|row| {
-            campaign
-                .as_ref()
-                .is_some_and(|c| row.get::<_, i32>("campaign_id") == c.campaign_id.0)
-        })
-        .map(Link::from_row)
-        .collect::<Result<_, _>>()?;
+    let first = view.first();
     Ok(RoutingView {
         call,
-        did,
-        campaign,
-        links,
+        did: first.map(ResolvedDid::from_row).transpose()?,
+        campaign: first.map(Campaign::from_row).transpose()?.flatten(),
+        links: view
+            .iter()
+            .filter(|row| row.get::<_, Option<i32>>("link_id").is_some())
+            .map(Link::from_row)
+            .collect::<Result<_, _>>()?,
     })
 }
 
 impl Offering {
-    /// Takes the slot and commits: one round trip. `None` if the slot is no longer there, in which case
-    /// nothing was changed.
+    /// Takes the slot and commits: one round trip. `None` if the slot is no longer there or somebody else
+    /// took the turn, in which case nothing was changed.
     pub async fn claim(self, claim: &Claim<'_>) -> Result<Option<(CallId, ReservationId)>, Error> {
         let call = &claim.call;
         let rotation = (claim.decision.rotation_after != claim.question.rotation)
@@ -281,6 +310,7 @@ impl Offering {
                     &Json(&claim.decision.ranking),
                     &claim.remarks,
                     &rotation,
+                    &claim.campaign.turn,
                 ],
             )])
             .await?;
@@ -342,7 +372,7 @@ fn json<T: Serialize + std::fmt::Debug>(value: Option<&T>) -> Option<Json<&T>> {
 
 impl ResolvedDid {
     fn from_row(row: &Row) -> Result<Self, Error> {
-        let get = reader(sql::RESOLVE_DID, row);
+        let get = reader(sql::ROUTING_VIEW, row);
         Ok(Self {
             did_id: DidId(get.column("did_id")?),
             number: get.column("number")?,
@@ -356,29 +386,36 @@ impl ResolvedDid {
 }
 
 impl Campaign {
-    fn from_row(row: &Row) -> Result<Self, Error> {
-        let get = reader(sql::LOCK_CAMPAIGN, row);
+    /// `None` where no campaign takes the calls, or its rotation row is missing.
+    fn from_row(row: &Row) -> Result<Option<Self>, Error> {
+        let get = reader(sql::ROUTING_VIEW, row);
+        let campaign_id: Option<i32> = get.column("campaign_id")?;
+        let turn: Option<i64> = get.column("turn")?;
+        let (Some(campaign_id), Some(turn)) = (campaign_id, turn) else {
+            return Ok(None);
+        };
         let strategy: String = get.column("routing_strategy")?;
-        let stored: serde_json::Value = get.column("state")?;
-        let rotation = serde_json::from_value::<Rotation>(stored);
-        Ok(Self {
-            campaign_id: CampaignId(get.column("campaign_id")?),
+        // A document that is no rotation, or no document at all, must not end routing.
+        let rotation = get.column::<Json<Rotation>>("state");
+        Ok(Some(Self {
+            campaign_id: CampaignId(campaign_id),
             strategy: Strategy::parse(&strategy).ok_or_else(|| {
                 Error::row(
-                    sql::LOCK_CAMPAIGN.name,
+                    sql::ROUTING_VIEW.name,
                     format!("routing_strategy is {strategy:?}"),
                 )
             })?,
             ring_timeout_seconds: get.column::<i32>("dial_timeout_seconds")?.max(1) as u32,
+            turn,
             rotation_was_unreadable: rotation.is_err(),
-            rotation: rotation.unwrap_or_default(),
-        })
+            rotation: rotation.map(|Json(rotation)| rotation).unwrap_or_default(),
+        }))
     }
 }
 
 impl Link {
     fn from_row(row: &Row) -> Result<Self, Error> {
-        let get = reader(sql::CANDIDATES, row);
+        let get = reader(sql::ROUTING_VIEW, row);
         let endpoint: Option<String> = get.column("endpoint_id")?;
         let held = i64::from(get.column::<i32>("held")?);
         let confirmed = i64::from(get.column::<i32>("confirmed")?);

@@ -31,11 +31,10 @@ const SESSION: &str = "set role capconduit_app; set lock_timeout = '200ms'; \
     set timezone = 'UTC'; set search_path = public";
 
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
-const HOT: [Sql; 10] = [
+const HOT: [Sql; 9] = [
     sql::CALL_UNDER_WAY,
-    sql::RESOLVE_DID,
+    sql::ROUTING_VIEW,
     sql::LOCK_CAMPAIGN,
-    sql::CANDIDATES,
     sql::CLAIM,
     sql::REFUSE,
     sql::LOCK_CALL,

@@ -1,8 +1,10 @@
-//! A transaction of two round trips: what is read first goes out in one, what is written in another.
+//! Work of two round trips: what is read first goes out in one, what is written in another, with a
+//! transaction around both or each statement by itself.
 //!
 //! tokio-postgres' own transaction type borrows its client and begins, commits and rolls back in round
 //! trips of their own. Here `begin` and `commit` travel together with the statements beside them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
@@ -20,12 +22,14 @@ pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// is closed rather than given back, and the server rolls back.
 pub(super) struct Transaction {
     client: Option<Object>,
+    begun: AtomicBool,
 }
 
 impl Transaction {
     pub(super) fn on(client: Object) -> Self {
         Self {
             client: Some(client),
+            begun: AtomicBool::new(false),
         }
     }
 
@@ -40,7 +44,9 @@ impl Transaction {
             .map_err(Error::statement(sql.name))
     }
 
+    /// Without it, each statement is committed by itself.
     pub(super) async fn begin(&self) -> Result<(), Error> {
+        self.begun.store(true, Ordering::Relaxed);
         let begun = self.client().batch_execute("begin").await;
         begun.map_err(Error::statement("begin"))
     }
@@ -84,11 +90,14 @@ impl Transaction {
                     .iter()
                     .map(|(sql, statement, parameters)| self.query(*sql, statement, parameters)),
             );
-            let (answers, committed) = tokio::join!(
-                biased;
-                queries,
-                self.client().batch_execute("commit"),
-            );
+            let commit = async {
+                if self.begun.load(Ordering::Relaxed) {
+                    self.client().batch_execute("commit").await
+                } else {
+                    Ok(())
+                }
+            };
+            let (answers, committed) = tokio::join!(biased; queries, commit);
             let mut rows = Vec::new();
             for answer in answers {
                 rows = answer?;
@@ -104,6 +113,9 @@ impl Transaction {
     /// Gives everything up. The connection is kept if it is still good.
     pub(super) async fn roll_back(mut self, because: Option<&Error>) {
         if because.is_none_or(Error::leaves_connection_usable) {
+            if !self.begun.load(Ordering::Relaxed) {
+                return self.finish(None);
+            }
             let done = tokio::time::timeout(
                 Duration::from_millis(500),
                 self.client().batch_execute("rollback"),

@@ -219,7 +219,7 @@ async fn a_daemon_killed_between_claim_and_answer_leaves_a_slot_that_is_found() 
     // The claim waits for a lock of ours; the daemon dies meanwhile; the claim goes through.
     world
         .db
-        .run("begin; select * from campaign_rotations for update")
+        .run("begin; select * from campaign_client_settings for update")
         .await;
     let address = daemon.agi;
     let asking = tokio::spawn(async move { route_at(address, "1795.1", &[]).await });

@@ -131,7 +131,7 @@ async fn a_lock_held_by_somebody_else_costs_a_verdict_not_a_wait() {
     daemon.wait_ready().await;
     world
         .db
-        .run("begin; select * from campaign_rotations for update")
+        .run("begin; select * from campaign_client_settings for update")
         .await;
     let asked = Instant::now();
     assert_eq!(daemon.route("1795.1", &[]).await.unwrap().verdict(), "");
