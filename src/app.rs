@@ -29,6 +29,9 @@ const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
 /// How often old rows are forgotten and partitions made.
 const KEEP_HOUSE: Duration = Duration::from_secs(600);
 
+/// What is added to the longest life of a call before its slot is taken back unseen.
+const CERTAINLY_OVER: Duration = Duration::from_secs(60);
+
 /// How long to wait for a name server at start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -148,7 +151,11 @@ pub async fn engine_settings(config: &Config) -> routing::Settings {
     routing::Settings {
         node: config.node.name.clone(),
         ring_budget_seconds: seconds(config.routing.ring_budget),
-        max_call_seconds: seconds(config.routing.max_call),
+        // The dialplan's clock starts anew with each verdict, so a call may be older than its limit by
+        // all the time it rang. Only then is it certain that it cannot live any more.
+        max_call_seconds: seconds(
+            config.routing.max_call + config.routing.ring_budget + CERTAINLY_OVER,
+        ),
         servers,
     }
 }

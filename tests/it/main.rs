@@ -5,6 +5,7 @@ mod agi;
 mod ari;
 mod config;
 mod daemon;
+mod layering;
 mod ops;
 mod routing;
 mod store;
