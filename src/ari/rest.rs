@@ -125,6 +125,12 @@ struct SystemBody {
     version: String,
 }
 
+#[derive(Deserialize)]
+struct ModuleBody {
+    name: String,
+    status: String,
+}
+
 /// The REST side of one Asterisk server.
 #[derive(Clone)]
 pub struct Rest {
@@ -198,6 +204,19 @@ impl Rest {
             version: info.system.version,
             startup_time: info.status.startup_time,
         })
+    }
+
+    /// Names of the modules that run, as `res_agi.so`.
+    pub async fn running_modules(&self) -> Result<Vec<String>, Error> {
+        let path = "/ari/asterisk/modules";
+        let body = self.send(path, self.request(Method::GET, path)).await?;
+        let modules: Vec<ModuleBody> =
+            serde_json::from_slice(&body).map_err(|source| Error::Malformed {
+                path: path.to_owned(),
+                source,
+            })?;
+        let running = modules.into_iter().filter(|m| m.status == "Running");
+        Ok(running.map(|m| m.name).collect())
     }
 
     /// All channels there are.

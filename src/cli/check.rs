@@ -113,32 +113,69 @@ async fn check_asterisk(config: &Config, report: &mut Report) {
                 continue;
             }
         };
-        let info = match rest {
-            Ok(rest) => rest.info().await,
-            Err(error) => Err(error),
-        };
-        match info {
-            Ok(info) => {
-                let major = info
-                    .version
-                    .split('.')
-                    .next()
-                    .and_then(|v| v.parse::<u32>().ok());
-                if major.is_some_and(|major| major < 20) {
-                    let problem = format!("is version {}", info.version);
-                    report.bad(&what, &problem, "install Asterisk 20 or newer");
-                } else {
-                    let state = format!("version {} answers on ARI", info.version);
-                    good(&what, &state);
-                }
-            }
-            Err(error) => report.bad(
-                &what,
-                &Chain(&error).to_string(),
-                "see that http.conf and ari.conf are loaded (asterisk-config has working ones)",
-            ),
+        match rest {
+            Ok(rest) => check_answers(&what, &rest, report).await,
+            Err(error) => bad_ari(&what, &error, report),
         }
     }
+}
+
+/// What a call needs of Asterisk: asked of Asterisk itself, as its files may be anywhere.
+const NEEDED_MODULES: [(&str, &str); 5] = [
+    ("res_agi.so", "the dialplan cannot ask this daemon"),
+    ("chan_pjsip.so", "no call comes or goes"),
+    ("app_dial.so", "no target can be dialled"),
+    (
+        "res_config_odbc.so",
+        "call centres in the database are not seen",
+    ),
+    (
+        "app_stack.so",
+        "the hangup handler cannot report the end of a call",
+    ),
+];
+
+async fn check_answers(what: &str, rest: &Rest, report: &mut Report) {
+    let info = match rest.info().await {
+        Ok(info) => info,
+        Err(error) => return bad_ari(what, &error, report),
+    };
+    let major = info.version.split('.').next();
+    let major = major.and_then(|v| v.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 20) {
+        let problem = format!("is version {}", info.version);
+        return report.bad(what, &problem, "install Asterisk 20 or newer");
+    }
+    good(what, &format!("version {} answers on ARI", info.version));
+    match rest.running_modules().await {
+        Ok(running) => {
+            let missing = NEEDED_MODULES
+                .iter()
+                .filter(|(module, _)| !running.iter().any(|name| name == module));
+            let mut complete = true;
+            for (module, effect) in missing {
+                complete = false;
+                let problem = format!("{module} does not run: {effect}");
+                report.bad(
+                    what,
+                    &problem,
+                    "load it in modules.conf and see Asterisk's log",
+                );
+            }
+            if complete {
+                good(what, "the modules a call needs are running");
+            }
+        }
+        Err(error) => bad_ari(what, &error, report),
+    }
+}
+
+fn bad_ari(what: &str, error: &crate::ari::rest::Error, report: &mut Report) {
+    report.bad(
+        what,
+        &Chain(error).to_string(),
+        "see that http.conf and ari.conf are loaded (asterisk-config has working ones)",
+    );
 }
 
 async fn check_port(config: &Config, report: &mut Report) {

@@ -144,7 +144,7 @@ async fn readiness_names_a_schema_that_is_missing_and_recovers_when_it_is_made()
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_names_what_is_wrong_with_ari() {
     let world = World::new("priority", &[link(1)]).await;
     let journal = Journal::new();
@@ -161,9 +161,24 @@ async fn readiness_names_what_is_wrong_with_ari() {
     assert_eq!(checked.status.code(), Some(1));
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(
-        said.contains("FAIL  asterisk pbx") && said.contains("ok    schema"),
+        said.contains("FAIL  asterisk pbx")
+            && said.contains("ok    schema")
+            && !said.contains("did not answer"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_a_module_that_a_call_needs_and_asterisk_lacks() {
+    let db = TestDb::new().await;
+    let journal = Journal::new();
+    let asterisk = FakeAri::start(&journal).await;
+    let settings = DaemonSettings::new("a", &db.url).with_asterisk(asterisk.address());
+    let checked = settings.command("check").output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("res_config_odbc.so does not run"), "{said}");
+    assert!(!said.contains("res_agi.so"), "{said}");
 }
 
 #[tokio::test]

@@ -22,6 +22,11 @@ use super::journal::Journal;
 
 pub const INFO: &str = include_str!("../../fixtures/ari/info.json");
 
+/// As Asterisk lists them, the ones that matter.
+const MODULES: &str = r#"[{"name":"res_agi.so","status":"Running","support_level":"core","use_count":0},
+    {"name":"chan_pjsip.so","status":"Running"},{"name":"app_dial.so","status":"Running"},
+    {"name":"res_config_odbc.so","status":"Not Running"},{"name":"app_stack.so","status":"Running"}]"#;
+
 /// `capconduit:secret`.
 const RIGHT_PASSWORD: &str = "Basic Y2FwY29uZHVpdDpzZWNyZXQ=";
 
@@ -259,6 +264,7 @@ fn answer(request: &Request, shared: &Shared) -> (u16, String) {
     let mut behaviour = shared.behaviour();
     match request.line.as_str() {
         "GET /ari/asterisk/info" => (200, behaviour.info.clone()),
+        "GET /ari/asterisk/modules" => (200, MODULES.to_owned()),
         "GET /ari/channels" => (200, behaviour.channels.clone()),
         line if line.starts_with("PUT /ari/applications/") => {
             if behaviour.read_only {
