@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -346,8 +345,8 @@ async fn answers_connections(address: std::net::SocketAddr) -> Result<(), String
     }
 }
 
-/// A handle to everything the command line needs of a database.
-pub async fn engine(config: &Config) -> anyhow::Result<Arc<Engine>> {
+/// An engine as the daemon's, for the command line.
+pub async fn engine(config: &Config) -> anyhow::Result<Engine> {
     let store = Store::new(&store_settings(config))?;
-    Ok(Arc::new(Engine::new(store, engine_settings(config).await)))
+    Ok(Engine::new(store, engine_settings(config).await))
 }
