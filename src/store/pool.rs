@@ -4,7 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode,
+    RecyclingMethod,
+};
 use futures_util::future::{join_all, try_join_all};
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
@@ -96,6 +99,8 @@ impl Store {
             };
             Pool::builder(manager)
                 .max_size(size)
+                // The connection used last has its server process awake and its caches warm.
+                .queue_mode(QueueMode::Lifo)
                 .runtime(deadpool_postgres::Runtime::Tokio1)
                 .wait_timeout(Some(CONNECTION_WAIT))
                 .create_timeout(Some(CONNECTION_WAIT))
@@ -104,9 +109,8 @@ impl Store {
                     Box::pin(async move {
                         let begun = client.batch_execute(SESSION).await;
                         begun.map_err(HookError::Backend)?;
-                        let statements = prepared.iter().map(|sql| client.prepare_cached(sql.text));
-                        try_join_all(statements).await.map_err(HookError::Backend)?;
-                        Ok(())
+                        let ready = make_ready(client, prepared).await;
+                        ready.map_err(HookError::Backend)
                     })
                 }))
                 .build()
@@ -158,6 +162,19 @@ impl Store {
         self.route.close();
         self.background.close();
     }
+}
+
+/// Prepares statements and has the server plan them now: a plan is otherwise made at the first use, by a
+/// call that waits.
+async fn make_ready(client: &ClientWrapper, sql: &[Sql]) -> Result<(), tokio_postgres::Error> {
+    try_join_all(sql.iter().map(|sql| client.prepare_cached(sql.text))).await?;
+    let prepared = "select format('explain execute %I%s', name, case cardinality(parameter_types)
+            when 0 then '' else '(' || repeat('null, ', cardinality(parameter_types) - 1) || 'null)' end)
+        from pg_prepared_statements where not from_sql";
+    for row in client.query(prepared, &[]).await? {
+        client.batch_execute(row.get(0)).await?;
+    }
+    Ok(())
 }
 
 /// One connection in the role of the URL itself, which may own the schema: for migrations and for the
