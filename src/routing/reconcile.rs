@@ -11,6 +11,7 @@ use super::{Engine, Error};
 use crate::clock;
 use crate::domain::{LiveChannel, ServerName, UniqueId};
 use crate::metrics;
+use crate::store::calls::Attempt;
 use crate::store::sweep::OpenCall;
 
 /// A channel made this long after the call of its unique id was first seen belongs to another call, of a
@@ -109,17 +110,10 @@ impl Engine {
     }
 
     async fn confirm_seen_answer(&self, caller: &UniqueId, attempt: u32) -> Result<(), Error> {
-        let Some(settling) = self.store.settle(caller).await? else {
-            return Ok(());
-        };
-        let still_held = settling
-            .open_attempt()
-            .is_some_and(|a| a.attempt == attempt && a.answered_at.is_none());
-        if still_held {
+        let same = |open: &Attempt| open.attempt == attempt;
+        if let Some((settling, open)) = self.unanswered_attempt(caller, same).await? {
             info!(call.uniqueid = %caller, "answer was not seen; its channel is up: confirmed now");
-            settling.confirm(attempt, clock::now()).await?;
-        } else {
-            settling.leave().await;
+            settling.confirm(open.attempt, clock::now()).await?;
         }
         Ok(())
     }

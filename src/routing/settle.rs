@@ -29,6 +29,20 @@ struct Ending {
     lost: bool,
 }
 
+impl Ending {
+    /// An end of which no more is known than that it has come.
+    fn unreported(at: Timestamp) -> Self {
+        Self {
+            at,
+            status: None,
+            cause: None,
+            answered_seconds: None,
+            about_attempt: true,
+            lost: false,
+        }
+    }
+}
+
 impl Engine {
     /// The attempt before this question is over.
     pub(super) async fn settle_previous(
@@ -47,12 +61,9 @@ impl Engine {
         let end = attempt_end(
             &open,
             &Ending {
-                at,
                 status: Some(previous.status),
                 cause: previous.cause,
-                answered_seconds: None,
-                about_attempt: true,
-                lost: false,
+                ..Ending::unreported(at)
             },
         );
         debug!(call.uniqueid = %arrival.uniqueid, offer.attempt = open.attempt,
@@ -118,12 +129,8 @@ impl Engine {
                 info!(call.id = %settling.call.call_id, call.uniqueid = %channel, server = %server,
                     "call ended without a report; its channel was seen to go");
                 let ending = Ending {
-                    at,
-                    status: None,
                     cause,
-                    answered_seconds: None,
-                    about_attempt: true,
-                    lost: false,
+                    ..Ending::unreported(at)
                 };
                 close(settling, &ending).await
             }
@@ -136,19 +143,12 @@ impl Engine {
         endpoint: &str,
         at: Timestamp,
     ) -> Result<(), Error> {
-        let Some(settling) = self.store.settle(caller).await? else {
-            return Ok(());
-        };
-        let open = settling
-            .open_attempt()
-            .filter(|a| a.endpoint == endpoint && a.answered_at.is_none())
-            .map(|a| (a.attempt, at.max(a.offered_at)));
-        match open {
-            Some((attempt, at)) => {
-                debug!(call.uniqueid = %caller, offer.attempt = attempt, "attempt answered");
-                settling.confirm(attempt, at).await?;
-            }
-            None => settling.leave().await,
+        let offered = |attempt: &Attempt| attempt.endpoint == endpoint;
+        if let Some((settling, open)) = self.unanswered_attempt(caller, offered).await? {
+            debug!(call.uniqueid = %caller, offer.attempt = open.attempt, "attempt answered");
+            settling
+                .confirm(open.attempt, at.max(open.offered_at))
+                .await?;
         }
         Ok(())
     }
@@ -159,16 +159,9 @@ impl Engine {
         endpoint: &str,
         status: DialStatus,
     ) -> Result<(), Error> {
-        let Some(settling) = self.store.settle(caller).await? else {
-            return Ok(());
-        };
-        let open = settling
-            .open_attempt()
-            .filter(|a| a.endpoint == endpoint && a.answered_at.is_none())
-            .map(|a| a.attempt);
-        match open {
-            Some(attempt) => settling.note_status(attempt, status, None).await?,
-            None => settling.leave().await,
+        let offered = |attempt: &Attempt| attempt.endpoint == endpoint;
+        if let Some((settling, open)) = self.unanswered_attempt(caller, offered).await? {
+            settling.note_status(open.attempt, status, None).await?;
         }
         Ok(())
     }
@@ -180,26 +173,36 @@ impl Engine {
         caller: &UniqueId,
         attempt: u32,
     ) -> Result<(), Error> {
+        let same = |open: &Attempt| open.attempt == attempt;
+        if let Some((settling, open)) = self.unanswered_attempt(caller, same).await? {
+            let ending = Ending {
+                about_attempt: false,
+                ..Ending::unreported(clock::now())
+            };
+            settling.end_attempt(&attempt_end(&open, &ending)).await?;
+        }
+        Ok(())
+    }
+
+    /// A call under way, locked, with its open attempt, if that is the one meant and not known to be
+    /// answered.
+    pub(super) async fn unanswered_attempt(
+        &self,
+        caller: &UniqueId,
+        meant: impl Fn(&Attempt) -> bool,
+    ) -> Result<Option<(Settling, Attempt)>, Error> {
         let Some(settling) = self.store.settle(caller).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let open = settling
             .open_attempt()
-            .filter(|a| a.attempt == attempt && a.answered_at.is_none())
+            .filter(|a| a.answered_at.is_none() && meant(a))
             .cloned();
-        let Some(open) = open else {
-            settling.leave().await;
-            return Ok(());
-        };
-        let ending = Ending {
-            at: clock::now(),
-            status: None,
-            cause: None,
-            answered_seconds: None,
-            about_attempt: false,
-            lost: false,
-        };
-        Ok(settling.end_attempt(&attempt_end(&open, &ending)).await?)
+        if let Some(open) = open {
+            return Ok(Some((settling, open)));
+        }
+        settling.leave().await;
+        Ok(None)
     }
 
     /// Ends a call whose end nobody reported or saw.
@@ -211,12 +214,8 @@ impl Engine {
             metrics::reservations_expired(1);
         }
         let ending = Ending {
-            at: clock::now(),
-            status: None,
-            cause: None,
-            answered_seconds: None,
-            about_attempt: true,
             lost: true,
+            ..Ending::unreported(clock::now())
         };
         close(settling, &ending).await
     }

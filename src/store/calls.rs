@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::offers::reader;
+use super::rows::reader;
 use super::sql;
 use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
@@ -372,51 +372,5 @@ impl SettledAttempt {
             &self.cause,
             &self.answered_at,
         ]
-    }
-}
-
-impl CallUnderWay {
-    pub(super) fn from_row(row: &Row) -> Result<Self, Error> {
-        let get = reader(sql::CALL_UNDER_WAY, row);
-        Ok(Self {
-            call_id: CallId(get.column("call_id")?),
-            channel: get.column("channel")?,
-            did_number: get.column("incoming_did_number")?,
-            caller_number: get.column("caller_id_num")?,
-            started_at: get.column("started_at")?,
-            refused_at: get.column("refused_at")?,
-            refusal_reason: get.column("refusal_reason")?,
-        })
-    }
-}
-
-impl Attempt {
-    /// The attempts in these rows; a row without attempt number holds none.
-    pub(super) fn from_rows(rows: &[Row]) -> Result<Vec<Self>, Error> {
-        rows.iter()
-            .filter(|row| row.get::<_, Option<i32>>("attempt").is_some())
-            .map(Self::from_row)
-            .collect()
-    }
-
-    fn from_row(row: &Row) -> Result<Self, Error> {
-        let get = reader(sql::ATTEMPTS_OF_CALL, row);
-        let status: Option<String> = get.column("dial_status")?;
-        let cause: Option<i32> = get.column("hangup_cause_code")?;
-        Ok(Self {
-            attempt: get.column::<i32>("attempt")?.unsigned_abs(),
-            reservation_id: ReservationId(get.column("reservation_id")?),
-            link_id: LinkId(get.column("link_id")?),
-            client_id: ClientId(get.column("client_id")?),
-            endpoint: get.column("endpoint_id")?,
-            offered_at: get.column("offered_at")?,
-            ring_timeout_seconds: get.column::<i32>("ring_timeout_seconds")?.unsigned_abs(),
-            answered_at: get.column("answered_at")?,
-            ended_at: get.column("ended_at")?,
-            status: status.as_deref().and_then(DialStatus::parse),
-            cause: cause
-                .and_then(|c| u8::try_from(c).ok())
-                .and_then(HangupCause::new),
-        })
     }
 }

@@ -9,6 +9,7 @@ mod error;
 pub mod migrate;
 pub mod offers;
 mod pool;
+mod rows;
 pub mod sql;
 pub mod sweep;
 mod transaction;

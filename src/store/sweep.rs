@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::calls::{AttemptEnd, Outcome, SettledAttempt};
-use super::offers::reader;
+use super::rows::reader;
 use super::sql;
 use super::transaction::Transaction;
 use super::{Error, Store};
