@@ -124,9 +124,11 @@ CAPCONDUIT_CLEANUP=()
 cleanup_push() {
     if [ "${#CAPCONDUIT_CLEANUP[@]}" -eq 0 ]; then
         trap cleanup_run EXIT
-        trap 'exit 129' HUP
-        trap 'exit 130' INT
-        trap 'exit 143' TERM
+        # Deaf at once: bash hands itself a Ctrl-C that also killed a child twice, and the second one
+        # would end the cleaning.
+        trap 'trap "" HUP INT TERM; exit 129' HUP
+        trap 'trap "" HUP INT TERM; exit 130' INT
+        trap 'trap "" HUP INT TERM; exit 143' TERM
     fi
     CAPCONDUIT_CLEANUP+=("$(printf '%q ' "$@")")
 }

@@ -1,0 +1,455 @@
+# shellcheck shell=bash
+# The cases. Each places calls and does harm; `books` then looks whether all was recorded rightly.
+
+N=+15550000
+
+# One call for each way a call can go.
+case_outcomes() {
+    local carriers=() line i=0
+    call ${N}101 ANSWERED 1 none
+    call ${N}103 ANSWERED 2 none
+    call ${N}104 BUSY 2 no_eligible_clients_available
+    call ${N}105 NOANSWER 1 no_eligible_clients_available
+    call ${N}106 FAILED 1 no_eligible_clients_available
+    call ${N}107 FAILED 1 no_eligible_clients_available
+    call ${N}108 NOANSWER 1 no_eligible_clients_available
+    call ${N}109 REJECTED_DID 0 did_not_found
+    call ${N}110 REJECTED_DID 0 did_inactive
+    # A redirect is not followed, it could lead anywhere. Asterisk calls that busy.
+    call ${N}119 BUSY 1 no_eligible_clients_available
+    call ${N}120 REJECTED_TOTAL 0 no_eligible_clients_available
+    call ${N}121 REJECTED_DID 0 no_active_campaign_for_did
+    place carrier.xml -d 500 -r 20
+    carriers+=("$CARRIER")
+    call ${N}102 ANSWERED 1 none
+    place carrier-wait.xml
+    carriers+=("$CARRIER")
+    call ${N}111 ABANDONED 1 none
+    place carrier-cancel.xml -d 700
+    carriers+=("$CARRIER")
+    # What callers may call themselves. The number is a SIP user name: %-escapes may hold anything.
+    sed 's/From: "\[field1\]" </From: [field3] </' "$REPO_ROOT/tests/sipp/carrier.xml" >"$LAB/hostile.xml"
+    while IFS= read -r line; do
+        BATCH+=("${N}11$((3 + i));$line")
+        expect_call "any$i" "${N}11$((3 + i))" ANSWERED 1 none
+        i=$((i + 1))
+    done < <(printf '%b' '%22%27%3B--;any;"O\\"Hara \x27) drop table calls --"\n' \
+        '%24%7BEXTEN%7D;any;"${SHELL(touch /tmp/x)}${EXTEN}"\n' '%0d%0aagi_dnid%3a%20911%0a;any;"a\\\\b, c(d)[e]"\n' \
+        '%ff%fe%00;any;"\xff\xfe\xc3\x28 caf\xe9"\n' '+4930%2c555%26;any;"$[1+1] <sip:x>"\n' 'anonymous;any;Anonymous\n')
+    place "$LAB/hostile.xml" -d 300 -r 20
+    carriers+=("$CARRIER")
+    for CARRIER in "${carriers[@]}"; do heard "$CARRIER"; done
+    eventually 5 'all is logged' all_logged
+    note "$(sql "select string_agg(format('%s %s %s %s %s %s', right(incoming_did_number, 3), call_status, attempts, hangup_cause_code, refusal_reason, caller_id_num || ' ' || caller_id_name), E'\\n    ' order by id) from call_logs")"
+}
+
+# Two hundred calls over three campaigns, while others give up or are hung up on.
+case_mix() {
+    local i carriers=()
+    for i in {1..12}; do call ${N}105 ABANDONED 1 none; done
+    place carrier-cancel.xml -r 1 -d 600
+    carriers+=("$CARRIER")
+    for i in {1..12}; do call ${N}102 ANSWERED 1 none; done
+    place carrier-wait.xml -r 1
+    carriers+=("$CARRIER")
+    for i in {1..25}; do mix_batch; done
+    place carrier.xml -r 10 -d 1500
+    heard "$CARRIER"
+    for i in {1..25}; do mix_batch; done
+    place carrier.xml -r 25 -d 1500
+    carriers+=("$CARRIER")
+    for CARRIER in "${carriers[@]}"; do heard "$CARRIER"; done
+    expect 'round robin: not strictly in turn' sql_is 0 "
+        select count(*) from (
+            select chosen, lag(chosen) over (order by n) as last, eligible from (
+                select n, chosen, array_agg(link_id order by link_id) filter (where verdict = 'eligible') as eligible
+                from lab.first_offers where campaign = 'mix turns' group by n, chosen) one) turns
+        where chosen is distinct from coalesce(
+            (select min(e) from unnest(eligible) e where e > last), (select min(e) from unnest(eligible) e))"
+    expect 'weighted: farther than 0.75 of a call from the ideal share' sql_is t "
+        select max(abs(n * weight / 100.0 - given)) <= 0.75 and count(distinct n) = 100 and bool_and(verdict = 'eligible')
+        from (select *, count(*) filter (where chosen = link_id) over (partition by link_id order by n) as given
+              from lab.first_offers where campaign = 'mix weighted') each"
+    note "weighted: off by $(sql "select max(abs(n * weight / 100.0 - given)) from (select *, count(*) filter (where chosen = link_id) over (partition by link_id order by n) as given from lab.first_offers where campaign = 'mix weighted') each") at most"
+    expect 'the overflow was never used, or no cap was hit' sql_is t "
+        select count(*) filter (where a.endpoint_id = 'm-p3') > 0
+               and exists (select from call_logs where call_status = 'REJECTED_CC' or refusal_reason is not null)
+        from call_attempts a"
+    no_fallbacks
+}
+
+mix_batch() {
+    call ${N}201
+    call ${N}202 ANSWERED '' none
+    call ${N}203 ANSWERED '' none
+    call ${N}203 ANSWERED '' none
+}
+
+# No call was left to the fallback, although the daemon was there all the time.
+no_fallbacks() {
+    local count
+    count=$(sql "select count(*) from call_logs where call_status = 'ANSWERED' and attempts = 0")
+    [ "$count" = 0 ] || fault "$count calls went to the fallback although the daemon was there"
+}
+
+# Sixty calls at once for five slots, then as many one after the other for what a total cap leaves.
+case_pressure() {
+    local i
+    for i in {1..60}; do call ${N}301; done
+    place carrier.xml -r 60 -rp 50 -d 1500
+    heard "$CARRIER"
+    expect 'a rush for 5 slots does not fill just these' sql_is 5 "select count(*) from call_logs where call_status = 'ANSWERED'"
+    expect 'a rush: not everybody else was refused' sql_is 55 "
+        select count(*) from call_logs where call_status = 'REJECTED_CC' and refusal_reason = 'no_eligible_clients_available' and attempts = 0"
+    for i in {1..60}; do call ${N}301; done
+    place carrier.xml -r 20 -d 200
+    heard "$CARRIER"
+    eventually 5 'the total cap of 20 is used up' sql_is 20 "
+        select current_total_calls from campaign_client_settings k join clients c on c.id = client_id where client_identifier = 'p-three'"
+    no_fallbacks
+}
+
+usage_is() { # ENDPOINT HELD CONFIRMED
+    sql_is "$2 $3" "
+        select format('%s %s', held, confirmed) from link_usage u join campaign_client_settings k on k.id = u.link_id
+        join clients c on c.id = k.client_id where client_identifier = '$1'"
+}
+
+# The daemon is killed while calls ring and talk; one ends meanwhile.
+case_killed_daemon() {
+    local long short since
+    call ${N}401 ANSWERED 1 none
+    short=$CALLER_NUMBER
+    place carrier.xml -d 1500
+    call ${N}401 ANSWERED 1 none
+    call ${N}401 ANSWERED 1 none
+    call ${N}401 ANSWERED 1 none
+    long=$CALLER_NUMBER
+    place carrier.xml -d 7000 -r 50
+    call ${N}402 ANSWERED 1 none
+    call ${N}402 ANSWERED 1 none
+    place carrier.xml -d 2500 -r 50
+    eventually 5 'four calls talk' legs k-talk 4
+    eventually 3 'two calls ring' ringing k-slow 2
+    eventually 3 'four slots are confirmed' usage_is k-talk 0 4
+    daemon_kill one
+    eventually 5 'one call has ended' legs k-talk 3
+    daemon_start one
+    since=$EPOCHREALTIME
+    eventually 20 'the daemon is ready' daemon_ready one
+    expect 'a call was lost when the daemon started' legs k-talk 3
+    eventually 10 'the slot of the call that ended meanwhile is free' usage_is k-talk 0 3
+    within 5000 "$since" 'killed daemon: slots right'
+    expect 'a talking call was lost when the daemon started' legs k-talk 3
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    eventually 5 'all slots are free' nothing_open
+    expect 'billsec of a call that outlived the daemon' sql_is t "
+        select billsec_seconds between 6 and 8 from call_logs where caller_id_num = '$long'"
+    expect 'billsec of a call that ended without the daemon' sql_is t "
+        select billsec_seconds between 1 and 6 from call_logs where caller_id_num = '$short'"
+    expect 'billsec of a call answered without the daemon' sql_is t "
+        select bool_and(billsec_seconds between 2 and 3) from call_logs where incoming_did_number = '${N}402'"
+}
+
+# Holds the row of a link locked, as an administrator's long transaction would.
+hold_link() {
+    PGAPPNAME=lab-holder psql_lab -c "begin; select k.id from campaign_client_settings k
+        join clients c on c.id = k.client_id where client_identifier = '$1' for update of k; select pg_sleep(60)" \
+        >/dev/null 2>&1 </dev/null &
+    HOLDER=$!
+    disown "$HOLDER"
+    wait_for 5 'the row is locked' sql_is 1 "select count(*) from pg_stat_activity where application_name = 'lab-holder' and wait_event = 'PgSleep'"
+}
+let_go() {
+    sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lab-holder'" >/dev/null
+    HOLDER=
+}
+claim_waits() { sql_is 1 "select least(count(*), 1) from pg_stat_activity where wait_event_type = 'Lock' and application_name <> 'lab-holder'"; }
+
+# Nobody decides: the fallback answers. The daemon is back before the end. Then it dies in mid-claim.
+case_no_daemon() {
+    local since
+    daemon_kill one
+    call ${N}501 ANSWERED 0 none
+    since=$EPOCHREALTIME
+    place carrier.xml -d 3000
+    eventually 5 'the fallback answers' legs fallback 1
+    within 2000 "$since" 'no daemon: the fallback answers'
+    daemon_up one
+    heard "$CARRIER"
+    eventually 5 'the call of the fallback is logged' all_logged
+
+    hold_link f-only
+    call ${N}501 ANSWERED '' none
+    since=$EPOCHREALTIME
+    place carrier.xml -d 4000
+    # The claim gives up after 200 ms and is tried again: it must wait now.
+    until claim_waits || older_than 5 "$since"; do :; done
+    signal_pid KILL "${DAEMON_PID[one]}"
+    let_go
+    eventually 5 'the fallback answers when the daemon dies in mid-claim' legs fallback 1
+    within 3500 "$since" 'killed in mid-claim: the fallback answers'
+    note "after the kill: $(sql "select count(*) from reservations where state = 'held'") held"
+    daemon_kill one
+    daemon_up one
+    eventually 5 'no slot is held for the call of the fallback' usage_is f-only 0 0
+    expect 'the call went on' legs fallback 1
+    heard "$CARRIER"
+    eventually 5 'it is over' nothing_open
+    expect 'somebody was charged for a call of the fallback' sql_is 0 "
+        select sum(current_total_calls) from campaign_client_settings"
+}
+
+decided_by() { sql_is t "select count(*) >= $2 from decisions where node_name = '$1'"; }
+call_talks() { sql_is t "select count(*) = 1 from calls c join reservations r using (call_id) where caller_id_num = '$1' and c.ended_at is null and state = 'confirmed'"; }
+
+# The first daemon is down, hangs, comes back; both share the caps.
+case_two_daemons() {
+    local since long i carrier
+    daemon_up two
+    call ${N}601 ANSWERED 1 none
+    place carrier.xml -d 1500
+    eventually 3 'a call talks' legs t-three 1
+    daemon_kill one
+    heard "$CARRIER"
+    eventually 2 'the second daemon settles the end of a call of the first' nothing_open
+    call ${N}601 ANSWERED 1 none
+    place carrier.xml -d 300
+    heard "$CARRIER"
+    expect 'first daemon down: the second one did not decide' decided_by two 1
+
+    daemon_up one
+    signal_pid STOP "${DAEMON_PID[one]}"
+    call ${N}602 ANSWERED 1 none
+    long=$CALLER_NUMBER
+    since=$EPOCHREALTIME
+    place carrier.xml -d 21000
+    carrier=$CARRIER
+    eventually 6 'first daemon hangs: the second one decides' legs t-long 1
+    within 4000 "$since" 'first daemon hangs: call talks'
+    since=$EPOCHREALTIME
+    # It is over before the first daemon goes on and reads of it.
+    call ${N}601 ANSWERED 1 none
+    place carrier.xml -d 300
+    heard "$CARRIER"
+    # For this long a repeated question gets the same answer; after that it means another call.
+    wait_for 30 'the offer is older than 15 s' older_than 16 "$since"
+    signal_pid CONT "${DAEMON_PID[one]}"
+    eventually 5 'the first daemon goes on' daemon_ready one
+    # Three sweeps of each.
+    wait_for 10 'some sweeps pass' older_than 19 "$since"
+    expect 'a late question of a daemon that hung took away the slot of a live call' call_talks "$long"
+    expect 'a live call was cut' legs t-long 1
+    # The other link of that campaign is free; each has one slot.
+    call ${N}602 ANSWERED 1 none
+    call ${N}602 '' 0 no_eligible_clients_available
+    place carrier.xml -d 1500 -rp 400
+    heard "$CARRIER"
+    heard "$carrier"
+
+    # Both decide, in turns, for the same three slots.
+    for i in {1..40}; do call ${N}601; done
+    place carrier.xml -r 20 -d 900
+    while pid_alive "$CARRIER"; do
+        cli dialplan set global AGI_URL "$(agi_url two)" >/dev/null
+        cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    done
+    heard "$CARRIER"
+    expect 'both daemons: one of them did not decide' decided_by one 5
+    expect 'both daemons: the other did not decide' decided_by two 5
+    note "decisions: $(sql 'select string_agg(node_name || $$ $$ || n, $$, $$) from (select node_name, count(*) n from decisions group by 1) x')"
+    no_fallbacks
+}
+older_than() { [ $((${EPOCHREALTIME/[.,]/} - ${2/[.,]/})) -ge $(($1 * 1000000)) ]; }
+
+# The database goes away in the midst of calls and comes back.
+case_database_away() {
+    local since long
+    call ${N}701 ANSWERED 1 none
+    place carrier.xml -d 2500
+    call ${N}701 ANSWERED 1 none
+    call ${N}701 ANSWERED 1 none
+    long=$CALLER_NUMBER
+    place carrier.xml -d 10000 -r 50
+    call ${N}702 ANSWERED 1 none
+    place carrier.xml -d 5000
+    eventually 5 'three calls talk' legs b-talk 3
+    eventually 3 'one call rings' ringing b-slow 1
+    eventually 3 'three slots are confirmed' usage_is b-talk 0 3
+    # The claims of the last moments may be lost with the database; for these calls they shall not be.
+    sql 'select pg_switch_wal()' >/dev/null
+    # This one's may.
+    call ${N}703 ANSWERED '' none
+    place carrier.xml -d 6000
+    eventually 3 'the last call rings' ringing b-fresh 1
+    postgres_stop "$LAB/pg" immediate
+    call ${N}701 ANSWERED 0 none
+    since=$EPOCHREALTIME
+    place carrier.xml -d 4000
+    eventually 6 'database away: the fallback answers' legs fallback 1
+    within 3500 "$since" 'database away: the fallback answers'
+    eventually 5 'database away: readiness says so' daemon_unready one
+    eventually 5 'a call has ended meanwhile' legs b-talk 2
+    postgres_start "$LAB/pg"
+    since=$EPOCHREALTIME
+    eventually 15 'database back: the daemon is ready' daemon_ready one
+    within 10000 "$since" 'database back: the daemon is ready'
+    expect 'database away: a talking call was lost' legs b-talk 2
+    note "the call whose claim was not safe yet: $(sql "select count(*) from calls where incoming_did_number = '${N}703'") rows"
+    eventually 10 'database back: Asterisk reads its endpoints again' endpoint_is_known b-talk
+    # Its link has one slot.
+    call ${N}703 '' 0 no_eligible_clients_available
+    call ${N}701 ANSWERED 1 none
+    place carrier.xml -r 20 -d 4500
+    eventually 5 'database back: one more call talks' legs b-talk 3
+    eventually 5 'database back: slots are right' usage_is b-talk 0 3
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    eventually 10 'database back: all is settled' nothing_open
+    expect 'billsec of a call that outlived the database' sql_is t "
+        select billsec_seconds between 9 and 11 from call_logs where caller_id_num = '$long'"
+}
+
+endpoint_is_known() { cli pjsip show endpoint "$1" | grep -q "^ *Endpoint: *$1 "; }
+
+# The database stops answering without closing anything, as a stalled disk would make it.
+case_database_frozen() {
+    local since
+    call ${N}701 ANSWERED 1 none
+    place carrier.xml -d 9000
+    eventually 5 'a call talks' usage_is b-talk 0 1
+    postgres_signal STOP
+    # An offer that came too late counts as an attempt, but is nobody's answered call.
+    call ${N}701 ANSWERED '' none
+    since=$EPOCHREALTIME
+    place carrier.xml -d 1000
+    call ${N}701 ANSWERED '' none
+    place carrier.xml -d 8000
+    eventually 6 'database frozen: the fallback answers' legs fallback 2
+    within 3500 "$since" 'database frozen: the fallback answers'
+    wait_for 20 'the short call is over' older_than 5 "$since" || true
+    postgres_signal CONT
+    expect 'database frozen: a talking call was lost' legs b-talk 1
+    eventually 15 'database thawed: the daemon is ready' daemon_ready one
+    eventually 10 'database thawed: no slot is held for calls of the fallback' usage_is b-talk 0 1
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    eventually 10 'it is over' nothing_open
+}
+postgres_signal() {
+    local pid
+    for pid in "$POSTGRES_PID" $(cat "/proc/$POSTGRES_PID/task/$POSTGRES_PID/children"); do signal_pid "$1" "$pid"; done
+}
+
+# The caller gives up while the daemon is asked.
+case_hangup_while_asking() {
+    local i
+    for i in 1 2 3; do
+        hold_link f-only
+        call ${N}501 ABANDONED '' none
+        place carrier-cancel.xml -d 1
+        eventually 2 'the claim waits for a lock' claim_waits
+        wait_for 2 'the caller has gone' no_channels
+        let_go
+        heard "$CARRIER"
+        eventually 10 'no slot is held for a caller who has gone' nothing_open
+    done
+    # Once more without a lock, at every moment of a decision.
+    for i in {1..40}; do call ${N}501 '' '' none maybe; done
+    place carrier-cancel.xml -d 1 -r 20
+    heard "$CARRIER"
+    eventually 10 'no slot is held for callers who have gone' nothing_open
+}
+
+# The daemon does not see Asterisk: wrong password, wrong port.
+case_ari_away() {
+    local dead_port ports=("$ARI_PORT" 0) passwords=(wrong "$ARI_PASSWORD") i
+    free_port dead_port
+    ports[1]=$dead_port
+    for i in 0 1; do
+        daemon_kill one
+        daemon_configure one "${ports[i]}" "${passwords[i]}"
+        daemon_start one
+        eventually 10 'ARI away: readiness says so' ari_is_missing
+        note "$(readiness one)"
+        call ${N}801 ANSWERED 2 none
+        call ${N}801 ANSWERED 2 none
+        call ${N}801 '' 1 no_eligible_clients_available
+        place carrier.xml -r 50 -d 800
+        heard "$CARRIER"
+        eventually 2 'ARI away: slots are free after the end' nothing_open
+    done
+    expect 'ARI away: billsec' sql_is t "select bool_and(billsec_seconds between 0 and 1) from call_logs where call_status = 'ANSWERED'"
+    no_fallbacks
+    daemon_kill one
+    daemon_configure one
+    daemon_up one
+}
+ari_is_missing() { readiness one | grep -q '"ready": *false' && readiness one | grep -qE '"[a-z]*:?\.?pbx1":\{"state":"not ready"|asterisk[^}]*not ready'; }
+
+# ask_route UNIQUEID CHANNEL DID CALLER: what daemon `one` answers to a question like Asterisk's.
+ask_route() {
+    local connection line
+    exec {connection}<>"/dev/tcp/127.0.0.1/${DAEMON_AGI[one]}" || return 1
+    printf '%s\n' "agi_network: yes" "agi_network_script: route" "agi_request: $(agi_url one)/route" "agi_channel: $2" \
+        "agi_language: en" "agi_type: PJSIP" "agi_uniqueid: $1" "agi_version: 22" "agi_callerid: $4" \
+        "agi_calleridname: unknown" "agi_dnid: $3" "agi_rdnis: unknown" "agi_context: capconduit-call" \
+        "agi_extension: s" "agi_priority: 30" "agi_enhanced: 0.0" "agi_accountcode: " "agi_threadid: 1" \
+        "agi_arg_1: $3" "" >&"$connection"
+    while IFS= read -r -t 3 line <&"$connection"; do
+        printf '%s\n' "$line"
+        printf '200 result=1\n' >&"$connection" 2>/dev/null || break
+    done
+    exec {connection}>&-
+}
+
+# Asterisk dies with its calls.
+case_killed_asterisk() {
+    local since uniqueid answer
+    call ${N}901 ANSWERED 1 none
+    call ${N}901 ANSWERED 1 none
+    place carrier.xml -r 50 -d 60000
+    call ${N}902 '' 1
+    place carrier.xml -d 60000
+    eventually 5 'two calls talk' legs c-talk 2
+    eventually 3 'one call rings' ringing c-slow 1
+    eventually 3 'two slots are confirmed' usage_is c-talk 0 2
+    uniqueid=$(sql "select asterisk_uniqueid from calls where incoming_did_number = '${N}901' limit 1")
+    signal_pid KILL "$(asterisk_pid "$ASTERISK")"
+    for CARRIER in "${CARRIERS[@]}"; do signal_pid KILL "$CARRIER"; done
+    CARRIERS=()
+    eventually 10 'Asterisk gone: readiness says so' ari_is_missing
+    expect 'Asterisk gone, nothing known of its calls: a slot was freed' usage_is c-talk 0 2
+    # A restarted Asterisk gives its unique ids again.
+    expect_call +14155559999 ${N}901 '' 1
+    answer=$(ask_route "$uniqueid" PJSIP/capconduit-trunk-0000ffff ${N}901 +14155559999)
+    case "$answer" in
+        *CAPCONDUIT_VERDICT=DIAL*) ;;
+        *) fault "a repeated unique id was not taken for a new call: $answer" ;;
+    esac
+    expect 'a repeated unique id: the old call is not closed' sql_is 1 "
+        select count(*) from calls where asterisk_uniqueid = '$uniqueid' and ended_at is not null"
+    asterisk_start "$ASTERISK"
+    eventually 40 'Asterisk back: the daemon is in sync' daemon_ready one
+    since=$EPOCHREALTIME
+    eventually 36 'Asterisk back: slots are free' nothing_open
+    within 35000 "$since" 'Asterisk back: slots are free'
+    call ${N}901 ANSWERED 1 none
+    call ${N}901 ANSWERED 1 none
+    call ${N}902 ANSWERED 1 none
+    place carrier.xml -r 50 -d 500
+    heard "$CARRIER"
+    no_fallbacks
+
+    # The whole machine, but for the database.
+    eventually 5 'the calls are over' nothing_open
+    call ${N}901 ANSWERED 1 none
+    place carrier.xml -d 60000
+    eventually 3 'a slot is confirmed' usage_is c-talk 0 1
+    signal_pid KILL "$(asterisk_pid "$ASTERISK")"
+    daemon_kill one
+    signal_pid KILL "$CARRIER"
+    asterisk_start "$ASTERISK"
+    daemon_up one
+    since=$EPOCHREALTIME
+    eventually 36 'all restarted: slots are free' nothing_open
+    within 35000 "$since" 'all restarted: slots are free'
+}

@@ -1,0 +1,323 @@
+# shellcheck shell=bash
+# The laboratory of tests/asterisk: a private PostgreSQL, Asterisk, daemons, call centres and a carrier, what
+# can be done to them, and what must hold afterwards. Needs common.sh, postgres.sh and asterisk.sh.
+#
+# Everything lives in $LAB. Daemons: `one` decides, `two` is the backup that the dialplan knows.
+
+declare -A DAEMON_PID=() DAEMON_AGI=() DAEMON_OPS=() CENTRE_PORT=()
+LAB_STARTED=()
+LAB_FAULTS=()
+CALLER=0
+BATCH=()
+CARRIERS=()
+CARRIER_RUN=0
+
+# --- set up -------------------------------------------------------------------------------------------
+
+lab_start() {
+    local variable name
+    umask 022
+    for variable in "${!PG@}" "${!CAPCONDUIT_@}"; do
+        case "$variable" in PG* | CAPCONDUIT_CONFIG | CAPCONDUIT_*__*) unset "$variable" ;; esac
+    done
+    postgres_ensure
+    asterisk_ensure
+    [ -z "$ASTERISK_TREE" ] || asterisk_need_mounts
+    have curl || apt_install curl
+    LAB=$(mktemp -d /tmp/capconduit-lab.XXXXXX)
+    chmod 0711 "$LAB"
+    cleanup_push lab_stop
+    # What is committed without waiting for the disk stays long in memory, so that a crash does lose it.
+    postgres_start "$LAB/pg" wal_writer_delay=10s
+    postgres_psql -c 'create database capconduit'
+    DATABASE_URL=$(postgres_url capconduit)
+    for name in SIP_PORT ARI_PORT; do free_port "$name"; done
+    free_port RTP_PORT 600
+    free_port CARRIER_MEDIA 8
+    ASTERISK=$LAB/asterisk
+    mkdir -p "$ASTERISK"
+    printf 'lab-%s\n' "$RANDOM$RANDOM" >"$ASTERISK/ari-password"
+    chmod 0640 "$ASTERISK/ari-password"
+    for name in one two; do
+        free_port "DAEMON_PORT"
+        DAEMON_AGI[$name]=$DAEMON_PORT
+        free_port "DAEMON_PORT"
+        DAEMON_OPS[$name]=$DAEMON_PORT
+        daemon_configure "$name"
+    done
+    "$BINARY" --config "$LAB/one.toml" migrate >"$LAB/migrate.log" 2>&1 || {
+        cat "$LAB/migrate.log" >&2
+        die 'capconduit migrate failed'
+    }
+    lab_start_centres
+    SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
+        PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
+        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 599)) SYSTEM_NAME=lab \
+        "$REPO_ROOT/scripts/render-asterisk-config" "$ASTERISK"
+    # Endpoint and aor: the aor that a `PJSIP/trunk/sip:...` names is looked up in the database.
+    cat >>"$ASTERISK/pjsip.conf" <<CONF
+
+[fallback]
+type = endpoint
+context = capconduit-none
+disallow = all
+allow = ulaw,alaw
+direct_media = no
+aors = fallback
+
+[fallback]
+type = aor
+contact = sip:fallback@127.0.0.1:${CENTRE_PORT[fallback]}
+CONF
+    ARI_PASSWORD=$(cat "$ASTERISK/ari-password")
+    # As the user of the database, whose socket it needs.
+    [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$ASTERISK"
+    asterisk_start "$ASTERISK"
+}
+
+agi_url() { printf 'agi://127.0.0.1:%s\n' "${DAEMON_AGI[$1]}"; }
+
+lab_start_centres() {
+    local name centre_port centre_media scenario variables=()
+    for name in answer bye busy silent refuse congested redirect dead slow fallback; do
+        free_port centre_port
+        free_port centre_media 8
+        CENTRE_PORT[$name]=$centre_port
+        variables+=(-v "$name=$centre_port")
+        case "$name" in
+            answer | fallback) scenario=(uas-answer.xml -set ring 50) ;;
+            slow) scenario=(uas-answer.xml -set ring 3000) ;;
+            bye) scenario=(uas-answer-bye.xml -set ring 50 -d 700) ;;
+            *) scenario=("uas-$name.xml") ;;
+        esac
+        sipp_start "$LAB/centre-$name.log" -sf "$REPO_ROOT/tests/sipp/${scenario[0]}" "${scenario[@]:1}" -aa \
+            -i 127.0.0.1 -p "$centre_port" -mi 127.0.0.1 -mp "$centre_media"
+        LAB_STARTED+=("$SIPP_PID")
+    done
+    psql_lab "${variables[@]}" -f "$REPO_ROOT/tests/asterisk/world.sql"
+}
+
+# On every way out.
+lab_stop() {
+    local pid name
+    sampler_stop
+    for pid in "${CARRIERS[@]}"; do signal_pid KILL "$pid"; done
+    [ -z "${HOLDER-}" ] || signal_pid KILL "$HOLDER"
+    if [ -n "${ASTERISK-}" ] && [ -e "$ASTERISK/asterisk.conf" ]; then asterisk_stop "$ASTERISK"; fi
+    for name in "${!DAEMON_PID[@]}"; do daemon_kill "$name"; done
+    for pid in "${LAB_STARTED[@]}"; do signal_pid KILL "$pid"; done
+    if [ -n "${POSTGRES_PID-}" ] && pid_alive "$POSTGRES_PID"; then postgres_signal CONT; fi
+    postgres_stop "$LAB/pg" immediate
+    if [ -n "${LAB_KEEP-}" ]; then
+        mkdir -p "$LAB_KEEP"
+        cp "$LAB"/*.log "$LAB"/carrier-* "$LAB/pg/postgres.log" "$LAB_KEEP/" 2>/dev/null
+        cp "$ASTERISK/var/log/messages.log" "$LAB_KEEP/asterisk.log" 2>/dev/null
+    fi
+    rm -rf --one-file-system "$LAB"
+}
+
+# --- parts --------------------------------------------------------------------------------------------
+
+psql_lab() { "$POSTGRES_BIN/psql" -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL" "$@"; }
+# sql STATEMENT: its values.
+sql() { psql_lab -Atc "$1"; }
+# sql_is VALUE STATEMENT
+sql_is() { [ "$(sql "$2" 2>/dev/null)" = "$1" ]; }
+
+# daemon_configure NAME [ARI PORT] [ARI PASSWORD]: its configuration file, with the lab's values by default.
+daemon_configure() {
+    local http_port
+    free_port http_port
+    cat >"$LAB/$1.toml" <<TOML
+[node]
+name = "$1"
+[database]
+url = "$DATABASE_URL"
+[agi]
+listen = "127.0.0.1:${DAEMON_AGI[$1]}"
+[http]
+listen = "127.0.0.1:$http_port"
+[ops]
+listen = "127.0.0.1:${DAEMON_OPS[$1]}"
+[routing]
+sweep_interval_seconds = 1
+[[asterisk]]
+name = "pbx1"
+url = "http://127.0.0.1:${2:-$ARI_PORT}"
+username = "capconduit"
+password = "${3:-$(cat "$ASTERISK/ari-password")}"
+[shutdown]
+drain_seconds = 2
+[log]
+format = "human"
+level = "${LAB_LOG_LEVEL:-info}"
+TOML
+}
+
+# daemon_start NAME: without waiting. daemon_up NAME: and wait until it is ready.
+daemon_start() {
+    "$BINARY" --config "$LAB/$1.toml" serve >>"$LAB/daemon-$1.log" 2>&1 </dev/null &
+    DAEMON_PID[$1]=$!
+    disown "${DAEMON_PID[$1]}"
+}
+daemon_up() {
+    pid_alive "${DAEMON_PID[$1]-}" || daemon_start "$1"
+    wait_for 20 "daemon $1 is ready" daemon_ready "$1" || die "daemon $1 does not become ready: $(readiness "$1")"
+}
+daemon_kill() {
+    local pid=${DAEMON_PID[$1]-}
+    [ -n "$pid" ] || return 0
+    signal_pid KILL "$pid"
+    wait_for 5 "daemon $1 is gone" pid_gone "$pid"
+    unset "DAEMON_PID[$1]"
+}
+readiness() { curl -s --max-time 2 "http://127.0.0.1:${DAEMON_OPS[$1]}/readyz"; }
+daemon_ready() { readiness "$1" | grep -q '"ready": *true'; }
+daemon_unready() { readiness "$1" | grep -q '"ready": *false'; }
+metric() { curl -s --max-time 2 "http://127.0.0.1:${DAEMON_OPS[$1]}/metrics" | sed -n "s/^$2 //p"; }
+
+ari() { curl -s --max-time 2 -u "capconduit:$ARI_PASSWORD" "http://127.0.0.1:$ARI_PORT/ari/$1"; }
+no_channels() { [ "$(ari channels)" = '[]' ]; }
+cli() { asterisk_cli "$ASTERISK" "$@"; }
+# legs ENDPOINT COUNT: has Asterisk that many answered channels to it?
+legs() { [ "$(ari channels | grep -o "\"name\":\"PJSIP/$1-[0-9a-f]*\",\"state\":\"Up\"" | wc -l)" -eq "$2" ]; }
+ringing() { [ "$(ari channels | grep -o "\"name\":\"PJSIP/$1-[0-9a-f]*\",\"state\":\"Ring" | wc -l)" -eq "$2" ]; }
+# Asks Asterisk several times a second which channels it has.
+sampler_start() {
+    : >"$LAB/samples"
+    (
+        trap - EXIT
+        while :; do
+            body=$(ari channels) || true
+            case "$body" in '[{'*'}]') printf '%s\n' "$body" >>"$LAB/samples" ;; esac
+            sleep 0.15
+        done
+    ) &
+    SAMPLER=$!
+    disown "$SAMPLER"
+}
+sampler_stop() {
+    [ -z "${SAMPLER-}" ] || signal_pid KILL "$SAMPLER"
+    SAMPLER=
+}
+
+# --- calls --------------------------------------------------------------------------------------------
+
+# call DID [STATUS [ATTEMPTS [REASON [maybe]]]]: one more call in the next batch, and what shall be logged of it
+# (nothing: anything; REASON `none`: no refusal; `maybe`: it may not reach the daemon). Sets CALLER_NUMBER.
+call() {
+    CALLER=$((CALLER + 1))
+    CALLER_NUMBER=+1415$((5550000 + CALLER))
+    BATCH+=("$1;$CALLER_NUMBER;any")
+    expect_call "$CALLER_NUMBER" "$@"
+}
+
+# expect_call CALLER DID ...: the same for a call placed otherwise. Written later: the database may be away.
+expect_call() {
+    local reason=${5-}
+    [ "$reason" != none ] || reason='""'
+    printf '%s,%s,%s,%s,%s,%s\n' "$1" "$2" "${3-}" "${4-}" "$reason" "${6:-surely}" >>"$LAB/placed.csv"
+}
+
+# place SCENARIO ARGS...: place the batch in the background; sets CARRIER.
+place() {
+    local carrier_port log scenario=$1
+    shift
+    CARRIER_RUN=$((CARRIER_RUN + 1))
+    log=$LAB/carrier-$CARRIER_RUN
+    free_port carrier_port
+    printf '%s\n' SEQUENTIAL "${BATCH[@]}" >"$log.in"
+    case "$scenario" in /*) ;; *) scenario=$REPO_ROOT/tests/sipp/$scenario ;; esac
+    sipp_start "$log.log" "127.0.0.1:$SIP_PORT" -sf "$scenario" -inf "$log.in" -m "${#BATCH[@]}" -i 127.0.0.1 \
+        -p "$carrier_port" -mi 127.0.0.1 -mp "$CARRIER_MEDIA" -trace_logs -log_file "$log.calls" -trace_err \
+        -error_file "$log.errors" -timeout 60 -timeout_error "$@"
+    CARRIER=$SIPP_PID
+    CARRIERS+=("$CARRIER")
+    CARRIER_LOG[$CARRIER]="$log ${#BATCH[@]}"
+    BATCH=()
+}
+declare -A CARRIER_LOG=()
+
+# heard PID: the carrier of that process is done; did every call run as its scenario says?
+heard() {
+    local log count got
+    wait_for "${2:-60}" 'the carrier is done' pid_gone "$1" || signal_pid KILL "$1"
+    read -r log count <<<"${CARRIER_LOG[$1]}"
+    got=$(grep -c 'got=' "$log.calls" 2>/dev/null || true)
+    [ "${got:-0}" -eq "$count" ] || fault "the carrier placed $count calls, ${got:-0} came to a proper end: $(head -n 3 "$log.errors" 2>/dev/null | tr '\n' ' ' | cut -c1-300)"
+}
+
+# --- verdicts -----------------------------------------------------------------------------------------
+
+fault() { LAB_FAULTS+=("$*"); }
+# expect WHAT COMMAND...: COMMAND must succeed. eventually SECONDS WHAT COMMAND...: within that time.
+expect() {
+    local what=$1
+    shift
+    "$@" >/dev/null 2>&1 || fault "$what"
+}
+eventually() {
+    wait_for "$@" 2>/dev/null || fault "$2: not within $1 s"
+}
+# within MILLISECONDS SINCE WHAT: SINCE is an earlier value of EPOCHREALTIME.
+within() {
+    local took=$(((${EPOCHREALTIME/[.,]/} - ${2/[.,]/}) / 1000))
+    note "$3 after $took ms"
+    [ "$took" -le "$1" ] || fault "$3 after $took ms, allowed are $1 ms"
+}
+note() { [ -z "${LAB_VERBOSE-}" ] || printf '    %s\n' "$*" >&2; }
+
+nothing_open() {
+    sql_is 0 'select (select count(*) from reservations where ended_at is null) + (select count(*) from calls where ended_at is null)'
+}
+all_logged() {
+    sql_is t "select count(*) >= $(grep -c ',surely$' "$LAB/placed.csv") from call_logs where timestamp_end is not null"
+}
+
+# books [SECONDS]: wait until all is over, then look for faults in the books.
+books() {
+    local seconds=${1:-15} pid faults
+    for pid in "${CARRIERS[@]}"; do wait_for 60 'the carrier is done' pid_gone "$pid" || signal_pid KILL "$pid"; done
+    eventually "$seconds" 'Asterisk has no channel' no_channels
+    eventually "$seconds" 'no call and no reservation is open' nothing_open
+    eventually "$seconds" 'every call is logged' all_logged
+    sampler_stop
+    cat "$LAB"/carrier-*.calls 2>/dev/null |
+        sed -n 's/.* caller=\([^ ]*\) .*got=\([0-9]*\).*/\1,\2/p' | grep '^+1415' >"$LAB/heard.csv" || true
+    psql_lab -c "\copy lab.placed from '$LAB/placed.csv' with (format csv)" \
+        -c "\copy lab.heard from '$LAB/heard.csv' with (format csv)" \
+        -c "\copy lab.samples (channels) from '$LAB/samples' with (format csv, quote E'\x01', delimiter E'\x02')" ||
+        fault 'the books could not be read'
+    note "$(sql 'select format($$%s calls, %s looks at Asterisk$$, (select count(*) from lab.placed), (select count(*) from lab.samples))')"
+    faults=$(sql 'select fault from lab.faults')
+    [ -z "$faults" ] || while IFS= read -r pid; do fault "$pid"; done <<<"$faults"
+    if [ -n "${DAEMON_PID[one]-}" ]; then
+        eventually 5 'capconduit_usage_drift is 0' usage_drift_is_zero
+    fi
+}
+usage_drift_is_zero() { [ "$(metric one capconduit_usage_drift)" = 0 ]; }
+
+# Everything up and the books empty, whatever a case left.
+lab_reset() {
+    local pid
+    sampler_stop
+    for pid in "${CARRIERS[@]}"; do signal_pid KILL "$pid"; done
+    CARRIERS=()
+    BATCH=()
+    LAB_FAULTS=()
+    rm -f "$LAB"/carrier-*.calls
+    : >"$LAB/placed.csv"
+    : >"$LAB/samples"
+    if pid_alive "$POSTGRES_PID"; then postgres_signal CONT; fi
+    pid_alive "$POSTGRES_PID" || postgres_start "$LAB/pg"
+    [ -n "$(asterisk_pid "$ASTERISK")" ] || asterisk_start "$ASTERISK"
+    daemon_kill two
+    daemon_up one
+    if ! wait_for 2 'Asterisk has no channel' no_channels 2>/dev/null; then
+        cli channel request hangup all >/dev/null
+        wait_for 10 'Asterisk has no channel' no_channels
+    fi
+    wait_for 5 'nothing is open' nothing_open || true
+    sql 'call lab.reset()'
+    sampler_start
+}
