@@ -31,7 +31,8 @@ create view demo.verdicts as
 select d.decision_id, d.call_id, d.attempt, d.campaign_id, d.verdict as decision, d.link_id as chosen,
        (c->>'link_id')::int as link_id, (c->>'tier')::int as tier, (c->>'weight')::int as weight,
        r.verdict, r.place, demo.cap_text(c, r.verdict) as cap_text,
-       cl.client_identifier as target, c as candidate
+       cl.client_identifier as target, c as candidate,
+       coalesce(d.question->'tried' @> (c->'link_id'), false) as tried
 from decisions d
 cross join lateral jsonb_array_elements(d.question->'candidates') c
 cross join lateral (
@@ -40,12 +41,13 @@ cross join lateral (
     where x->>'link_id' = c->>'link_id') r
 join clients cl on cl.id = (c->>'client_id')::int;
 
--- Targets passed over because of a cap: in the tiers down to the chosen one, or all of them.
+-- Targets passed over, untried, because of a cap: in the tiers down to the chosen one, or all of them.
 create view demo.passed_over as
 select distinct on (v.call_id, v.link_id) v.*
 from demo.verdicts v
 left join demo.verdicts chosen on chosen.decision_id = v.decision_id and chosen.link_id = v.chosen
 where v.verdict in ('concurrency_cap_reached', 'total_cap_reached')
+  and not v.tried
   and (v.decision = 'REJECT' or v.tier <= chosen.tier)
 order by v.call_id, v.link_id, v.attempt;
 
@@ -94,9 +96,9 @@ where c.ended_at is not null;
 create view demo.seen_by_asterisk as
 select s.sample_id, k.id as link_id, count(*) as legs
 from demo.samples s
-cross join lateral jsonb_array_elements(s.channels) channel
-join clients cl on cl.client_identifier = substring(channel->>'name' from '^PJSIP/(.+)-[0-9a-f]+$')
-join calls c on c.caller_id_num = channel->'connected'->>'number'
+cross join lateral jsonb_array_elements(s.channels) leg
+join clients cl on cl.client_identifier = substring(leg->>'name' from '^PJSIP/(.+)-[0-9a-f]+$')
+join calls c on c.caller_id_num = leg->'connected'->>'number'
 join campaign_client_settings k on k.client_id = cl.id and k.campaign_id = c.campaign_id
 group by s.sample_id, k.id;
 
