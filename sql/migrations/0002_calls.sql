@@ -144,6 +144,9 @@ create table calls (
     started_at timestamptz not null,
     refused_at timestamptz,
     refusal_reason text,
+    -- Its end was reported before it was ever routed. It keeps its unique id for a moment, so that a question
+    -- asked before the end and answered after it is not taken for a new call.
+    over_at timestamptz,
     ended_at timestamptz,
     -- The dialplan's absolute timeout has cut the call by then, whatever else was lost.
     expires_at timestamptz not null,

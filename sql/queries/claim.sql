@@ -4,6 +4,10 @@
 -- one left. Where the decision moves the turn ($23 is the new state), it must still be the one the decision
 -- has seen ($24). The link's row is locked because answered calls are counted there. Rows are locked in
 -- the order rotation, call, link, usage, as everywhere.
+--
+-- Two things make a claim too late: the call ended after the question was asked ($26), or the decision is so
+-- old ($25, by the database's own clock) that its question was given up. Both happen when something stood
+-- still and goes on.
 -- $1 call to go on with, or null for a new one; $2 link, $3 attempt.
 with same_turn as materialized (
     select campaign_id from campaign_rotations
@@ -20,6 +24,8 @@ with same_turn as materialized (
     where id = $2 and status = 'active'
       and ($23::jsonb is null or exists (select from same_turn))
       and ($1::bigint is null or exists (select from call_to_go_on))
+      and clock_timestamp() < $25::timestamptz + interval '1500 milliseconds'
+      and not exists (select from calls where ended_at >= $26 and asterisk_uniqueid = $4::varchar)
     for no key update
 ), slot as (
     update link_usage u

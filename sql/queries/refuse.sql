@@ -1,5 +1,6 @@
 -- Records a refusal: the decision, and the call's row in the log as it stands now. The call stays under
 -- way until its end is reported or observed.
+-- Refused too late, for a call that ended after the question was asked ($25), nothing is recorded.
 -- $1 call to go on with, or null for a new one.
 with call_to_go_on as (
     update calls set refused_at = $13::timestamptz, refusal_reason = $15
@@ -12,6 +13,7 @@ with call_to_go_on as (
     select $2, $3, $4, $5, $6, $7::int, $8::int, $9::int, $10, $11, $12,
            $13::timestamptz, $13::timestamptz + make_interval(secs => $14), $13::timestamptz, $15
     where $1::bigint is null
+      and not exists (select from calls where ended_at >= $25 and asterisk_uniqueid = $2::varchar)
     returning call_id, started_at
 ), the_call as (
     select call_id, started_at from new_call

@@ -14,7 +14,8 @@ select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        s.max_concurrency, s.total_calls_allowed, s.current_total_calls,
        coalesce(g.held, 0) as held, coalesce(g.confirmed, 0) as confirmed,
        e.id as endpoint_id, e.callerid,
-       coalesce(o.contact, '') <> '' as has_address
+       coalesce(o.contact, '') <> '' as has_address,
+       clock_timestamp() as looked_at
 from (
     select id, number, status, user_id
     from dids

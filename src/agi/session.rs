@@ -144,6 +144,23 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the peer still waits for an answer, as far as can be seen without waiting.
+    pub fn refuse_if_left(&mut self) -> Result<(), Fault> {
+        if self.filled < self.buffer.len() {
+            match self.stream.try_read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return Err(Fault::Gone),
+                Ok(received) => self.filled += received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Err(Fault::Gone),
+            }
+        }
+        let mut behind = self.buffer[self.read..self.filled].split(|&b| b == b'\n');
+        if behind.any(|line| line == b"HANGUP") {
+            return Err(Fault::HungUp);
+        }
+        Ok(())
+    }
+
     async fn send(&self) -> io::Result<()> {
         let mut rest = &self.line[..];
         while !rest.is_empty() {

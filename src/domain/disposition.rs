@@ -15,9 +15,9 @@ pub enum DialStatus {
     NoAnswer,
     /// The caller hung up while it rang.
     Cancel,
-    /// The target's side is congested or refused the call.
+    /// The target's side is congested.
     Congestion,
-    /// The endpoint is unknown or unreachable.
+    /// The endpoint is unknown or unreachable, or refused the call (SIP 603).
     ChanUnavail,
     /// The called party's screening refused the call.
     DontCall,

@@ -14,6 +14,8 @@ mod settle;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::domain::{
     CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, RefusalReason,
     ReservationId, ServerName, UniqueId,
@@ -56,6 +58,8 @@ pub struct RouteRequest {
     pub arrival: Arrival,
     /// `None` at the first question of a call.
     pub previous: Option<PreviousAttempt>,
+    /// When it came. A call that ended after that wants no answer any more.
+    pub asked_at: Timestamp,
 }
 
 /// The answer to a [`RouteRequest`].
@@ -158,6 +162,9 @@ pub enum Error {
     /// The state changed under the decision more often than it is worth trying again.
     #[error("the decision was overtaken by other changes {0} times")]
     Overtaken(u32),
+    /// The call ended after the question was asked, or the question is one of the past.
+    #[error("the call is over, or not where its question places it")]
+    Stale,
 }
 
 impl Error {
@@ -168,6 +175,7 @@ impl Error {
             Self::Store(error) if error.is_lost_connection() => "database_unavailable",
             Self::Store(_) => "database_error",
             Self::Overtaken(_) => "overtaken",
+            Self::Stale => "stale",
         }
     }
 
@@ -176,6 +184,7 @@ impl Error {
         match self {
             Self::Store(error) => error.is_contention() || error.is_lost_connection(),
             Self::Overtaken(_) => true,
+            Self::Stale => false,
         }
     }
 }

@@ -61,7 +61,7 @@ struct PlannedRefusal {
 
 impl Engine {
     /// Answers where a call goes.
-    pub async fn route(&self, request: RouteRequest) -> Result<Verdict, Error> {
+    pub async fn route(&self, mut request: RouteRequest) -> Result<Verdict, Error> {
         let started = Instant::now();
         if let Some(previous) = request.previous {
             self.settle_previous(&request.arrival, previous).await?;
@@ -70,7 +70,7 @@ impl Engine {
         let verdict = loop {
             tries += 1;
             let may_retry = tries <= RETRIES;
-            match self.try_route(&request, tries > 1).await {
+            match self.try_route(&mut request, tries > 1).await {
                 Ok(Outcome::Answer(verdict)) => break verdict,
                 Ok(Outcome::LookAgain) if may_retry => {}
                 Ok(Outcome::LookAgain) => return Err(Error::Overtaken(tries)),
@@ -96,7 +96,7 @@ impl Engine {
     /// The first try assumes what is nearly always true: that a call's first question is about a new
     /// call, and that nobody else decides for the same campaign in this millisecond. Should it be wrong,
     /// the claim changes nothing, and the next try looks closely and waits its turn.
-    async fn try_route(&self, request: &RouteRequest, again: bool) -> Result<Outcome, Error> {
+    async fn try_route(&self, request: &mut RouteRequest, again: bool) -> Result<Outcome, Error> {
         let arrival = &request.arrival;
         let look = Look {
             concurrency: if again || self.crowds.contains(&arrival.did) {
@@ -109,35 +109,50 @@ impl Engine {
         let offering = self.store.begin_offer(&arrival.did, look).await?;
         let now = clock::now();
         if let Some((call, attempts)) = &offering.view.call {
-            if !is_same_call(call, arrival) || answered_attempt_is_open(attempts) {
+            let call_id = call.call_id;
+            if let Some(over_at) = call.over_at {
+                // Its end was reported while this question was on its way; or it is another call.
+                offering.abandon().await;
+                if request.asked_at <= over_at {
+                    return Err(Error::Stale);
+                }
+                self.store.end_over_call(call_id).await?;
+                return Ok(Outcome::LookAgain);
+            }
+            if !is_same_call(call, arrival) {
                 // Asterisk restarted and gave the unique id to a new call: the old one is gone.
-                let call_id = call.call_id;
                 offering.abandon().await;
                 warn!(call.id = %call_id, call.uniqueid = %arrival.uniqueid,
                     "unique id of a call under way was used again: the old call is taken for lost");
                 self.close_as_lost(call_id).await?;
+                // The end just written is the other call's, not this one's.
+                request.asked_at = clock::now();
                 return Ok(Outcome::LookAgain);
             }
-            if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()) {
-                let repeated = now.duration_since(open.offered_at) < REPEAT_WINDOW;
-                let (call_id, open) = (call.call_id, open.clone());
-                if repeated {
-                    let caller_id = caller_id_of(&offering.view, open.link_id);
-                    offering.abandon().await;
-                    return Ok(Outcome::Answer(Verdict::Dial(Offer {
-                        call_id,
-                        attempt: open.attempt,
-                        reservation_id: open.reservation_id,
-                        endpoint: open.endpoint,
-                        ring_timeout_seconds: open.ring_timeout_seconds,
-                        caller_id,
-                        recording: None,
-                    })));
-                }
+            if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()).cloned() {
+                let caller_id = caller_id_of(&offering.view, open.link_id);
                 offering.abandon().await;
-                self.close_as_lost(call_id).await?;
-                return Ok(Outcome::LookAgain);
+                // The call may well be talking: a question of the past, from a daemon that stood still,
+                // must not end it. What becomes of it the observers will say.
+                let repeated = open.answered_at.is_none()
+                    && now.duration_since(open.offered_at) < REPEAT_WINDOW;
+                if !repeated {
+                    return Err(Error::Stale);
+                }
+                return Ok(Outcome::Answer(Verdict::Dial(Offer {
+                    call_id,
+                    attempt: open.attempt,
+                    reservation_id: open.reservation_id,
+                    endpoint: open.endpoint,
+                    ring_timeout_seconds: open.ring_timeout_seconds,
+                    caller_id,
+                    recording: None,
+                })));
             }
+        } else if again && request.previous.is_some() {
+            // It was under way when we looked first, or ended just before: nobody waits for an answer.
+            offering.abandon().await;
+            return Err(Error::Stale);
         }
         self.carry_out(request, offering, now).await
     }
@@ -165,6 +180,7 @@ impl Engine {
             did_number: did.map_or(arrival.did.as_str(), |d| &d.number),
             caller: &arrival.caller,
             at: now,
+            asked_at: request.asked_at,
             max_call_seconds: self.settings.max_call_seconds,
         };
         let attempt = attempts.len() as u32 + 1;
@@ -364,12 +380,6 @@ fn is_same_call(call: &CallUnderWay, arrival: &Arrival) -> bool {
     let same_number = arrival.did.as_str() == call.did_number
         || arrival.did.lookup_keys().contains(&call.did_number);
     call.channel == arrival.channel && same_number && call.caller_number == arrival.caller.number
-}
-
-fn answered_attempt_is_open(attempts: &[Attempt]) -> bool {
-    attempts
-        .iter()
-        .any(|a| a.ended_at.is_none() && a.answered_at.is_some())
 }
 
 fn caller_id_of(view: &RoutingView, link_id: LinkId) -> Option<String> {

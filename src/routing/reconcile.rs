@@ -18,6 +18,9 @@ use crate::store::sweep::OpenCall;
 /// restarted Asterisk. Wide enough for clocks that differ.
 const OTHER_CALL: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long a call whose end came before its question keeps its unique id: longer than a question lives.
+const OVER: SignedDuration = SignedDuration::from_secs(30);
+
 /// How long ended calls stay known, so that a late or repeated report finds them.
 const REMEMBER: SignedDuration = SignedDuration::from_hours(2);
 
@@ -122,6 +125,9 @@ impl Engine {
     pub async fn sweep(&self) -> Result<(), Error> {
         self.settle_late_reports().await?;
         let now = clock::now();
+        if let Ok(before) = now.checked_sub(OVER) {
+            self.store.end_over_calls(before).await?;
+        }
         for call_id in self.store.overdue_calls(now).await? {
             warn!(call.id = %call_id, "call outlived its hard time limit: ended now");
             self.close_as_lost(call_id).await?;

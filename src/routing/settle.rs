@@ -86,8 +86,13 @@ impl Engine {
 
     pub(super) async fn settle_end(&self, report: &EndReport, now: Timestamp) -> Result<(), Error> {
         let arrival = &report.arrival;
-        let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
-            return self.log_unrouted(report, now).await;
+        // Twice: the question of this call may be claiming for it this very moment.
+        let mut settling = self.store.settle(&arrival.uniqueid).await?;
+        if settling.is_none() && !self.log_unrouted(report, now).await? {
+            settling = self.store.settle(&arrival.uniqueid).await?;
+        }
+        let Some(settling) = settling else {
+            return Ok(());
         };
         let about_attempt = match report.dialled {
             Dialled::Unsaid => true,
@@ -100,7 +105,11 @@ impl Engine {
         let ending = Ending {
             at: now,
             status: report.status,
-            cause: report.cause,
+            // Where the caller gives up, Asterisk still has the cause of an earlier attempt.
+            cause: match report.status {
+                Some(DialStatus::Cancel) => Some(HangupCause::NORMAL),
+                _ => report.cause,
+            },
             answered_seconds: report.answered_seconds,
             about_attempt,
             lost: false,
@@ -220,7 +229,8 @@ impl Engine {
         close(settling, &ending).await
     }
 
-    async fn log_unrouted(&self, report: &EndReport, now: Timestamp) -> Result<(), Error> {
+    /// `false` if the call is in the log already, or came under way.
+    async fn log_unrouted(&self, report: &EndReport, now: Timestamp) -> Result<bool, Error> {
         let arrival = &report.arrival;
         let seconds = i64::from(report.dialed_seconds.unwrap_or(0));
         let started_at = earlier(now, seconds);
@@ -253,13 +263,18 @@ impl Engine {
             info!(call.uniqueid = %arrival.uniqueid, disposition = end.disposition.as_str(),
                 "logged a call that ended without having been routed here");
         }
-        Ok(())
+        Ok(logged)
     }
 }
 
 /// Closes a locked call.
 async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
     let call = &settling.call;
+    if call.over_at.is_some() {
+        // Logged when its end was reported.
+        settling.leave().await;
+        return Ok(());
+    }
     let open = settling.open_attempt().cloned();
     let attempt = open.as_ref().map_or_else(
         || AttemptEnd {
@@ -312,15 +327,20 @@ async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
         )
     };
     let (call_id, duration_seconds) = (call.call_id, end.duration_seconds);
+    let refused = call.refused_at.is_some();
     if settling.end_call(&attempt, &end).await? {
+        let disposition = if refused {
+            "refused"
+        } else {
+            disposition.as_str()
+        };
         info!(
             call.id = %call_id,
-            disposition = disposition.as_str(),
+            disposition,
             hangup.cause = end.cause.map(HangupCause::value),
             duration_seconds,
             billed_seconds = end.billed_seconds,
-            "call ended: {}",
-            disposition.as_str()
+            "call ended: {disposition}"
         );
     }
     Ok(())

@@ -30,6 +30,8 @@ pub struct CallUnderWay {
     pub refused_at: Option<Timestamp>,
     /// The reason of that refusal.
     pub refusal_reason: Option<String>,
+    /// When its end was reported, though it had never been routed. It is over, and logged.
+    pub over_at: Option<Timestamp>,
 }
 
 /// One target tried.
@@ -193,7 +195,15 @@ impl Store {
         settling(transaction, found).await
     }
 
-    /// Logs a call that never reached `route`. `false` if a call with its unique id is known.
+    /// Lets go of a call that was over before it was routed.
+    pub async fn end_over_call(&self, call_id: CallId) -> Result<(), Error> {
+        let client = self.for_call().await?;
+        super::pool::rows(&client, sql::END_OVER_CALL, &[&call_id.0]).await?;
+        Ok(())
+    }
+
+    /// Logs a call that never reached `route`. `false` if a call with its unique id is in the log or under
+    /// way.
     pub async fn log_unrouted(&self, call: &UnroutedCall<'_>) -> Result<bool, Error> {
         let client = self.for_call().await?;
         let end = call.end;

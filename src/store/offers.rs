@@ -46,6 +46,8 @@ pub struct Campaign {
     pub rotation: Rotation,
     /// Counts the moves of the rotation.
     pub turn: i64,
+    /// When this was read, by the database's clock.
+    pub looked_at: Timestamp,
     /// The stored rotation could not be read and starts anew.
     pub rotation_was_unreadable: bool,
 }
@@ -122,6 +124,8 @@ pub struct CallRow<'a> {
     pub caller: &'a CallerId,
     /// Now.
     pub at: Timestamp,
+    /// When the question came.
+    pub asked_at: Timestamp,
     /// Hard limit of a call's life, in seconds.
     pub max_call_seconds: u32,
 }
@@ -310,6 +314,8 @@ impl Offering {
                     &claim.remarks,
                     &rotation,
                     &claim.campaign.turn,
+                    &claim.campaign.looked_at,
+                    &call.asked_at,
                 ],
             )])
             .await?;
@@ -353,6 +359,7 @@ impl Offering {
                     &refusal.disposition.as_str(),
                     &i32::from(refusal.cause.value()),
                     &refusal.cause.text(),
+                    &call.asked_at,
                 ],
             )])
             .await?;

@@ -66,6 +66,7 @@ impl Campaign {
             })?,
             ring_timeout_seconds: get.column::<i32>("dial_timeout_seconds")?.max(1) as u32,
             turn,
+            looked_at: get.column("looked_at")?,
             rotation_was_unreadable: rotation.is_err(),
             rotation: rotation.map(|Json(rotation)| rotation).unwrap_or_default(),
         }))
@@ -131,6 +132,7 @@ impl CallUnderWay {
             started_at: get.column("started_at")?,
             refused_at: get.column("refused_at")?,
             refusal_reason: get.column("refusal_reason")?,
+            over_at: get.column("over_at")?,
         })
     }
 }

@@ -33,6 +33,8 @@ statements! {
     CLAIM = "claim",
     CLOSE_CALL = "close_call",
     CONFIRM = "confirm",
+    END_OVER_CALL = "end_over_call",
+    END_OVER_CALLS = "end_over_calls",
     ENSURE_PARTITIONS = "ensure_partitions",
     FORGET_ENDED = "forget_ended",
     LOCK_CALL = "lock_call",

@@ -85,6 +85,13 @@ impl Store {
         Ok(rows.iter().map(|row| CallId(row.get("call_id"))).collect())
     }
 
+    /// Lets go of calls that were over, before they were routed, by a time.
+    pub async fn end_over_calls(&self, before: Timestamp) -> Result<(), Error> {
+        let client = self.for_background().await?;
+        super::pool::rows(&client, sql::END_OVER_CALLS, &[&before]).await?;
+        Ok(())
+    }
+
     /// Links whose counters differ from their open reservations.
     pub async fn usage_drift(&self) -> Result<Vec<Drift>, Error> {
         let client = self.for_background().await?;

@@ -16,7 +16,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         },
         "store" => &["store", "domain", "metrics"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
-        "agi" => &["agi", "routing", "domain", "metrics"],
+        "agi" => &["agi", "routing", "domain", "clock", "metrics"],
         "ari" => &["ari", "routing", "domain", "clock", "metrics"],
         "http" => &[
             "http",

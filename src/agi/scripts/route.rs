@@ -16,6 +16,7 @@ use crate::{
         vars,
         wire::{self, CommandError, Environment},
     },
+    clock,
     domain::{DialStatus, HangupCause},
     routing::{Offer, PreviousAttempt, Refusal, RouteRequest, Verdict},
 };
@@ -31,6 +32,7 @@ pub(super) fn request(
             &environment.argument(3).unwrap_or_default(),
             &environment.argument(4).unwrap_or_default(),
         ),
+        asked_at: clock::now(),
     })
 }
 
@@ -52,6 +54,8 @@ pub(super) async fn run<R: Router>(
     request: RouteRequest,
     faults: &Faults,
 ) -> Result<(), Fault> {
+    // After a standstill of ours there may be questions whose askers have long gone elsewhere.
+    session.refuse_if_left()?;
     let deadline = Instant::now() + session.limits().decision;
     let verdict = super::in_time(session, deadline, faults, router.route(request)).await?;
     match verdict {

@@ -66,6 +66,7 @@ async fn a_call_of_an_unknown_server_is_judged_only_once_it_was_seen_somewhere()
     let request = capconduit::routing::RouteRequest {
         arrival,
         previous: None,
+        asked_at: Timestamp::now(),
     };
     engine.route(request).await.unwrap().offer();
 

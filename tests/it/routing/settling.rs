@@ -1,5 +1,5 @@
 use capconduit::domain::{CallFact, DialStatus, HangupCause, ReservationId};
-use capconduit::routing::{Dialled, Engine};
+use capconduit::routing::{Dialled, Engine, Error, PreviousAttempt, RouteRequest};
 use jiff::Timestamp;
 
 use crate::support::World;
@@ -180,6 +180,92 @@ async fn the_end_of_a_call_that_was_never_routed_is_logged_once() {
     assert_eq!(row.get::<_, i32>("billsec_seconds"), 7);
     assert_eq!(total(&world).await, 0);
     world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_question_answered_after_the_end_of_its_call_takes_no_slot_and_makes_no_second_row() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    // The caller hung up while the question waited, and the report of that was quicker.
+    let caller = Caller::new();
+    let question = caller.question();
+    caller.end(&engine, Some(DialStatus::Cancel)).await;
+    assert!(matches!(engine.route(question).await, Err(Error::Stale)));
+    assert_eq!(status(&world).await, "ABANDONED");
+
+    // The same between two attempts.
+    let caller = Caller::new();
+    caller.route(&engine).await.offer();
+    let question = RouteRequest {
+        previous: Some(PreviousAttempt {
+            status: DialStatus::Busy,
+            cause: None,
+        }),
+        ..caller.question()
+    };
+    caller.end(&engine, Some(DialStatus::Busy)).await;
+    assert!(engine.route(question).await.is_err());
+    assert_eq!(status(&world).await, "ABANDONED,BUSY");
+    assert_eq!(world.usage().await, (0, 0));
+
+    // A new call that comes with the unique id of either is a call of its own.
+    caller.route(&engine).await.offer();
+    caller.end(&engine, Some(DialStatus::Answer)).await;
+    assert_eq!(status(&world).await, "ABANDONED,BUSY,ANSWERED");
+    engine.sweep().await.unwrap();
+    world
+        .db
+        .run("update calls set over_at = over_at - interval '1 minute' where over_at is not null")
+        .await;
+    engine.sweep().await.unwrap();
+    world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_question_of_the_past_does_not_end_a_talking_call() {
+    let world = World::new("priority", &[link(1), link(2)]).await;
+    let engine = world.engine("a");
+    let caller = Caller::new();
+    let question = caller.question();
+    caller.route(&engine).await.offer();
+    observe(&engine, answered(&caller, "client1")).await;
+    // A daemon that stood still goes on and asks what it was asked before.
+    assert!(matches!(
+        engine.route(question.clone()).await,
+        Err(Error::Stale)
+    ));
+    assert_eq!(world.usage().await, (0, 1));
+    caller.end(&engine, Some(DialStatus::Answer)).await;
+    assert!(engine.route(question).await.is_err());
+    assert_eq!(status(&world).await, "ANSWERED");
+    world.assert_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn question_and_end_at_the_same_moment_leave_one_row_and_no_slot() {
+    let world = World::new("round_robin", &[link(1), link(2)]).await;
+    let engines = [world.engine("a"), world.engine("b")];
+    for round in 0..100_u64 {
+        let caller = Caller::new();
+        let question = caller.question();
+        let (asking, ending) = (engines[0].clone(), engines[round as usize % 2].clone());
+        let report = caller.report(None, Dialled::Nothing);
+        let delay = std::time::Duration::from_micros(fastrand::u64(0..3_000));
+        let asked = tokio::spawn(async move { asking.route(question).await });
+        tokio::time::sleep(delay).await;
+        ending.end(report).await.unwrap();
+        let _ = asked.await.unwrap();
+        let rows: i64 = world
+            .db
+            .one(&format!(
+                "select count(*) from call_logs where asterisk_uniqueid = '{}'",
+                caller.uniqueid
+            ))
+            .await;
+        assert_eq!(rows, 1, "round {round}, end after {delay:?}");
+    }
+    assert_eq!(world.usage().await, (0, 0));
+    world.assert_sound().await;
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ impl World {
         assert_eq!(self.usage().await, (0, 0), "slots left over");
         let open: i64 = self
             .db
-            .one("select count(*) from calls where ended_at is null")
+            .one("select count(*) from calls where ended_at is null and over_at is null")
             .await;
         assert_eq!(open, 0, "calls still under way");
     }
@@ -180,6 +180,15 @@ impl Caller {
         }
     }
 
+    /// The call's first question, asked now.
+    pub fn question(&self) -> RouteRequest {
+        RouteRequest {
+            arrival: self.arrival(),
+            previous: None,
+            asked_at: capconduit::clock::now(),
+        }
+    }
+
     /// The first question of the call.
     pub async fn route(&self, engine: &Engine) -> Verdict {
         self.ask(engine, None).await
@@ -196,8 +205,8 @@ impl Caller {
 
     async fn ask(&self, engine: &Engine, previous: Option<PreviousAttempt>) -> Verdict {
         let request = RouteRequest {
-            arrival: self.arrival(),
             previous,
+            ..self.question()
         };
         engine.route(request).await.expect("answers")
     }
