@@ -144,8 +144,8 @@ create table calls (
     started_at timestamptz not null,
     refused_at timestamptz,
     refusal_reason text,
-    -- Its end was reported before it was ever routed. It keeps its unique id for a moment, so that a question
-    -- asked before the end and answered after it is not taken for a new call.
+    -- Its end was reported before it was ever routed. For a moment it keeps its unique id, so that a question
+    -- asked before the end and answered after it is not taken for a new call; then this is cleared.
     over_at timestamptz,
     ended_at timestamptz,
     -- The dialplan's absolute timeout has cut the call by then, whatever else was lost.
@@ -153,7 +153,8 @@ create table calls (
     -- Asterisk's unique ids come again after its restart: only one call under way has each. A column
     -- rather than a partial index, which a plan made on an empty table would read through for ever.
     uniqueid_under_way varchar(50)
-        generated always as (case when ended_at is null then asterisk_uniqueid end) stored,
+        generated always as
+            (case when ended_at is null or over_at is not null then asterisk_uniqueid end) stored,
     constraint calls_uniqueid_under_way_key unique (uniqueid_under_way)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 create index calls_ended_at_idx on calls (ended_at) where ended_at is not null;

@@ -4,9 +4,9 @@
 with call as (
     insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, server_name, node_name, user_id,
                        did_id, incoming_did_number, caller_id_num, caller_id_name, started_at,
-                       over_at, expires_at)
+                       over_at, ended_at, expires_at)
     select $1::text, $2, $3, $4, $5, d.user_id, d.id, coalesce(d.number, $7), $8, $9, $10::timestamptz,
-           $11::timestamptz, $11::timestamptz
+           $11::timestamptz, $11::timestamptz, $11::timestamptz
     from (select 1) one
     left join lateral (
         select id, user_id, number from dids where number = any ($6::text[])

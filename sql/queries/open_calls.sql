@@ -4,5 +4,5 @@ select c.call_id, c.asterisk_uniqueid, c.server_name, c.started_at,
 from calls c
 left join reservations r on r.call_id = c.call_id and r.state = 'held'
 left join call_attempts a on a.call_id = r.call_id and a.attempt = r.attempt
-where c.uniqueid_under_way is not null and c.over_at is null
+where c.uniqueid_under_way is not null and c.ended_at is null
   and (c.server_name = $1 or c.server_name is null)
