@@ -352,9 +352,10 @@ case_hangup_while_asking() {
         heard "$CARRIER"
         eventually 10 'no slot is held for a caller who has gone' nothing_open
     done
-    # Once more without a lock, at every moment of a decision.
-    for i in {1..40}; do call ${N}501 '' '' none maybe; done
-    place carrier-cancel.xml -d 1 -r 20
+    # Once more without a lock, at every moment of a decision; to a target that rings long, so that no answer
+    # crosses a CANCEL.
+    for i in {1..40}; do call ${N}402 '' '' none maybe; done
+    place carrier-abort.xml -r 20
     heard "$CARRIER"
     eventually 10 'no slot is held for callers who have gone' nothing_open
 }
