@@ -226,15 +226,21 @@ async fn read_view(
     let keys = number.lookup_keys();
     let by_number: Parameters<'_> = &[&keys];
     let view = transaction.prepare(sql::ROUTING_VIEW).await?;
-    let turn_lock = transaction.prepare(sql::LOCK_CAMPAIGN).await?;
-    let call = transaction.prepare(sql::CALL_UNDER_WAY).await?;
+    let turn_lock = match look.concurrency {
+        Concurrency::Queued => Some(transaction.prepare(sql::LOCK_CAMPAIGN).await?),
+        Concurrency::Optimistic => None,
+    };
+    let find_call = match look.call {
+        Some(_) => Some(transaction.prepare(sql::CALL_UNDER_WAY).await?),
+        None => None,
+    };
     let take_turn = async {
-        if look.concurrency == Concurrency::Queued {
+        if let Some(turn_lock) = &turn_lock {
             // Sent together: what is awaited here is sent when first polled, as below.
             let (begun, locked) = tokio::join!(
                 biased;
                 transaction.begin(),
-                transaction.query(sql::LOCK_CAMPAIGN, &turn_lock, by_number),
+                transaction.query(sql::LOCK_CAMPAIGN, turn_lock, by_number),
             );
             begun?;
             locked?;
@@ -242,14 +248,14 @@ async fn read_view(
         Ok(())
     };
     let find_call = async {
-        match look.call {
-            Some(uniqueid) => {
+        match (&find_call, look.call) {
+            (Some(statement), Some(uniqueid)) => {
                 let uniqueid = uniqueid.as_str();
                 let by_uniqueid: Parameters<'_> = &[&uniqueid];
-                let found = transaction.query(sql::CALL_UNDER_WAY, &call, by_uniqueid);
+                let found = transaction.query(sql::CALL_UNDER_WAY, statement, by_uniqueid);
                 found.await
             }
-            None => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
     };
     // Sent in this order, in one go; each statement sees what was committed before it starts.
