@@ -45,7 +45,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::new(signals.drain.clone());
 
     let store = Store::new(&store_settings(&config))?;
-    let engine = Engine::new(store.clone(), engine_settings(&config).await);
+    let engine = Engine::new(
+        store.clone(),
+        engine_settings(&config, servers_of(&config).await),
+    );
 
     // Everything that can fail for want of a port does so before anything is served.
     let (agi_listener, agi_origin) = agi_listener(&config)?;
@@ -140,13 +143,11 @@ pub fn store_settings(config: &Config) -> store::Settings {
     }
 }
 
-/// What the engine is told; looks up the addresses of the Asterisk servers.
-pub async fn engine_settings(config: &Config) -> routing::Settings {
+type Servers = Vec<(ServerName, Vec<IpAddr>)>;
+
+/// What the engine is told.
+fn engine_settings(config: &Config, servers: Servers) -> routing::Settings {
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let mut servers = Vec::with_capacity(config.asterisk.len());
-    for asterisk in &config.asterisk {
-        servers.push((asterisk.name.clone(), addresses_of(asterisk).await));
-    }
     routing::Settings {
         node: config.node.name.clone(),
         ring_budget_seconds: seconds(config.routing.ring_budget),
@@ -157,6 +158,15 @@ pub async fn engine_settings(config: &Config) -> routing::Settings {
         ),
         servers,
     }
+}
+
+/// The Asterisk servers with the addresses their calls come from.
+async fn servers_of(config: &Config) -> Servers {
+    let mut servers = Vec::with_capacity(config.asterisk.len());
+    for asterisk in &config.asterisk {
+        servers.push((asterisk.name.clone(), addresses_of(asterisk).await));
+    }
+    servers
 }
 
 async fn addresses_of(asterisk: &Asterisk) -> Vec<IpAddr> {
@@ -345,8 +355,8 @@ async fn answers_connections(address: std::net::SocketAddr) -> Result<(), String
     }
 }
 
-/// An engine as the daemon's, for the command line.
-pub async fn engine(config: &Config) -> anyhow::Result<Engine> {
+/// An engine as the daemon's, for the command line, to which no call comes from anywhere.
+pub fn engine(config: &Config) -> anyhow::Result<Engine> {
     let store = Store::new(&store_settings(config))?;
-    Ok(Engine::new(store, engine_settings(config).await))
+    Ok(Engine::new(store, engine_settings(config, Vec::new())))
 }

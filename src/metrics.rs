@@ -294,41 +294,14 @@ pub fn usage_drift(drift: u64) {
     gauge!(USAGE_DRIFT).set(drift as f64);
 }
 
-/// One FastAGI session more, until the value is dropped.
-#[must_use]
-pub fn agi_session() -> ActiveSession {
-    gauge!(AGI_SESSIONS_ACTIVE).increment(1.0);
-    ActiveSession(())
-}
-
-/// Counts as an open FastAGI session while it lives, also when its task panics.
-#[derive(Debug)]
-pub struct ActiveSession(());
-
-impl Drop for ActiveSession {
-    fn drop(&mut self) {
-        gauge!(AGI_SESSIONS_ACTIVE).decrement(1.0);
-    }
-}
-
 /// A FastAGI session went wrong.
 pub fn agi_error(kind: &'static str) {
     counter!(AGI_ERRORS, "kind" => kind).increment(1);
 }
 
-/// The event stream of a configured server is connected and in sync, or not.
-pub fn ari_connected(server: &str, connected: bool) {
-    gauge!(ARI_CONNECTED, "server" => server.to_owned()).set(f64::from(u8::from(connected)));
-}
-
 /// An event came. `kind` is one of the types we use, or `other`: Asterisk must not make up labels.
 pub fn ari_event(kind: &'static str) {
     counter!(ARI_EVENTS, "type" => kind).increment(1);
-}
-
-/// The event stream of a configured server was connected anew; 0 introduces the server.
-pub fn ari_reconnects(server: &str, times: u64) {
-    counter!(ARI_RECONNECTS, "server" => server.to_owned()).increment(times);
 }
 
 /// So many database connections are in use, all pools together.
@@ -362,9 +335,9 @@ mod tests {
         reservations_open("held", 1);
         reconcile_repairs("gone", 1);
         agi_error("timeout");
-        ari_connected("pbx \"1\"\\", true);
+        gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");
-        ari_reconnects("pbx1", 0);
+        counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
         gauge!(TRANSCRIPTION_JOBS, "state" => "queued").set(0.0);
         http_request("/healthz", "GET", 200);
         db_pool_wait(Duration::from_micros(70));
@@ -449,25 +422,5 @@ mod tests {
             assert_eq!(labels_of.get(metric.name), Some(&labels), "{}", metric.name);
         }
         assert_eq!(types.len(), ALL.len(), "a metric that is not in ALL");
-    }
-
-    #[test]
-    fn a_session_counts_while_it_lives() {
-        let recorder = recorder().unwrap();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, || {
-            let session = agi_session();
-            assert!(
-                handle
-                    .render()
-                    .contains("\ncapconduit_agi_sessions_active 1\n")
-            );
-            drop(session);
-            assert!(
-                handle
-                    .render()
-                    .contains("\ncapconduit_agi_sessions_active 0\n")
-            );
-        });
     }
 }

@@ -10,9 +10,7 @@ use std::{
 use tracing::{error, warn};
 
 use super::wire::{CommandError, EnvironmentError};
-
-/// Sessions that failed, by kind.
-pub const ERRORS_TOTAL: &str = "capconduit_agi_errors_total";
+use crate::metrics;
 
 /// Why a session ended without doing its work.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +126,7 @@ impl Faults {
     /// Reports one fault.
     pub fn report(&self, fault: &Fault, peer: Option<SocketAddr>) {
         let kind = fault.kind();
-        metrics::counter!(ERRORS_TOTAL, "kind" => kind).increment(1);
+        metrics::agi_error(kind);
         let second = self.started.elapsed().as_secs() + 1;
         let ours = fault.is_ours();
         let gate = if ours { &self.ours } else { &self.theirs };

@@ -18,8 +18,7 @@ use super::{
     session::{self, Session},
     slots::{Admission, Slot, Slots},
 };
-
-pub use super::{fault::ERRORS_TOTAL, slots::SESSIONS_ACTIVE};
+use crate::metrics::AGI_SESSIONS_ACTIVE;
 
 /// Connections the kernel holds ready: a full backlog costs each caller two seconds.
 const BACKLOG: i32 = 4096;
@@ -49,7 +48,7 @@ pub async fn serve<R: Router>(
     stop: CancellationToken,
 ) {
     let server = Server {
-        slots: Slots::new(limits.sessions, metrics::gauge!(SESSIONS_ACTIVE)),
+        slots: Slots::new(limits.sessions, metrics::gauge!(AGI_SESSIONS_ACTIVE)),
         faults: Arc::new(Faults::default()),
         limits: Arc::new(limits),
         tasks: TaskTracker::new(),

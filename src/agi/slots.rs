@@ -10,9 +10,6 @@ use std::{
 
 use metrics::Gauge;
 
-/// Sessions now open.
-pub const SESSIONS_ACTIVE: &str = "capconduit_agi_sessions_active";
-
 /// All slots. `T` is what putting a session out needs.
 #[derive(Clone)]
 pub struct Slots<T> {

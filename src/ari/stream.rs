@@ -235,7 +235,7 @@ impl EventStream {
     /// A message that cannot be read is no reason to stop: if it was a fact, the sweep finds it.
     fn decode(&self, text: &str, malformed_before: &mut bool) -> Event {
         let (kind, event) = event::decode(text, &self.app, clock::now());
-        metrics::counter!("capconduit_ari_events_total", "type" => kind.as_str()).increment(1);
+        crate::metrics::ari_event(kind.as_str());
         event.unwrap_or_else(|error| {
             debug_assert_eq!(kind, Kind::Malformed);
             if !std::mem::replace(malformed_before, true) {

@@ -22,6 +22,7 @@ use super::stream::{self, Closed, FactQueue};
 use super::{CallObserver, LinkState, Server, Tuning};
 use crate::clock;
 use crate::domain::CallFact;
+use crate::metrics::{ARI_CONNECTED, ARI_RECONNECTS};
 
 /// Watches one Asterisk server for as long as it runs.
 pub struct Watcher<O> {
@@ -83,7 +84,7 @@ impl<O: CallObserver> Watcher<O> {
         let name = rest.server().name().to_string();
         let (queue, facts) = FactQueue::new(tuning.queue_capacity, &name);
         let backoff = Backoff::new(tuning.backoff_first, tuning.backoff_max);
-        let connected = metrics::gauge!("capconduit_ari_connected", "server" => name);
+        let connected = metrics::gauge!(ARI_CONNECTED, "server" => name);
         Ok(Self {
             rest,
             observer,
@@ -119,7 +120,7 @@ impl<O: CallObserver> Watcher<O> {
 
     async fn watch_forever(&mut self, readers: &mut JoinSet<Closed>, stop: &CancellationToken) {
         let reconnects = metrics::counter!(
-            "capconduit_ari_reconnects_total",
+            ARI_RECONNECTS,
             "server" => self.rest.server().name().to_string()
         );
         loop {

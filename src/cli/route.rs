@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let engine = app::engine(config).await?;
+    let engine = app::engine(config)?;
     let number = DialledNumber::from_untrusted(&arguments.did);
     let explanation = engine.explain(&number).await?;
     if arguments.explain {

@@ -57,6 +57,13 @@ pub struct Candidate {
     pub caps: Vec<Cap>,
 }
 
+/// Whether the dialplan can put it behind `PJSIP/`: letters, digits, `_`, `.` and `-`. An `&` would dial a
+/// second target, `@` and `/` a host of someone's choice.
+pub fn is_endpoint_id(id: &str) -> bool {
+    let harmless = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    !id.is_empty() && id.bytes().all(harmless)
+}
+
 fn yes() -> bool {
     true
 }

@@ -106,9 +106,9 @@ impl Engine {
             },
             call: (again || request.previous.is_some()).then_some(&arrival.uniqueid),
         };
-        let offering = self.store.begin_offer(&arrival.did, look).await?;
+        let (view, offering) = self.store.begin_offer(&arrival.did, look).await?;
         let now = clock::now();
-        if let Some((call, attempts)) = &offering.view.call {
+        if let Some((call, attempts)) = &view.call {
             let call_id = call.call_id;
             if let Some(over_at) = call.over_at {
                 // Its end was reported while this question was on its way; or it is another call.
@@ -130,7 +130,7 @@ impl Engine {
                 return Ok(Outcome::LookAgain);
             }
             if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()).cloned() {
-                let caller_id = caller_id_of(&offering.view, open.link_id);
+                let caller_id = caller_id_of(&view, open.link_id);
                 offering.abandon().await;
                 // The call may well be talking: a question of the past, from a daemon that stood still,
                 // must not end it. What becomes of it the observers will say.
@@ -154,17 +154,17 @@ impl Engine {
             offering.abandon().await;
             return Err(Error::Stale);
         }
-        self.carry_out(request, offering, now).await
+        self.carry_out(request, &view, offering, now).await
     }
 
     async fn carry_out(
         &self,
         request: &RouteRequest,
+        view: &RoutingView,
         offering: Offering,
         now: Timestamp,
     ) -> Result<Outcome, Error> {
         let arrival = &request.arrival;
-        let view = offering.view.clone();
         let (call, attempts) = match &view.call {
             Some((call, attempts)) => (Some(call), &attempts[..]),
             None => (None, &[][..]),
@@ -184,7 +184,7 @@ impl Engine {
             max_call_seconds: self.settings.max_call_seconds,
         };
         let attempt = attempts.len() as u32 + 1;
-        match self.plan(request, &view) {
+        match self.plan(request, view) {
             Plan::LookAgain => {
                 // The campaign came up between two statements, or its rotation row is missing.
                 offering.abandon().await;

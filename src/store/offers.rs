@@ -96,10 +96,9 @@ pub struct Look<'a> {
     pub call: Option<&'a UniqueId>,
 }
 
-/// A view to decide on quickly, then to [`claim`](Self::claim) or [`refuse`](Self::refuse) by.
+/// What follows a [`RoutingView`]: decide on it quickly, then [`claim`](Self::claim) or
+/// [`refuse`](Self::refuse).
 pub struct Offering {
-    /// What was read.
-    pub view: RoutingView,
     transaction: Transaction,
 }
 
@@ -186,10 +185,10 @@ impl Store {
         &self,
         number: &DialledNumber,
         look: Look<'_>,
-    ) -> Result<Offering, Error> {
+    ) -> Result<(RoutingView, Offering), Error> {
         let transaction = Transaction::on(self.for_call().await?);
         match read_view(&transaction, number, look).await {
-            Ok(view) => Ok(Offering { view, transaction }),
+            Ok(view) => Ok((view, Offering { transaction })),
             Err(error) => {
                 transaction.roll_back(Some(&error)).await;
                 Err(error)

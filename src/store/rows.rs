@@ -7,6 +7,7 @@ use super::Error;
 use super::calls::{Attempt, CallUnderWay};
 use super::offers::{Campaign, Link, ResolvedDid};
 use super::sql::{self, Sql};
+use crate::domain::candidate::is_endpoint_id;
 use crate::domain::{
     CallId, CampaignId, Candidate, Cap, CapKind, ClientId, DialStatus, DidId, HangupCause, LinkId,
     ReservationId, Rotation, Strategy, UserId,
@@ -88,7 +89,7 @@ impl Link {
             weight: get.column::<i32>("weight")?.max(1) as u32,
             link_active: get.column("link_active")?,
             client_active: get.column("client_active")?,
-            dialable: has_address && endpoint.as_deref().is_some_and(is_safe_endpoint),
+            dialable: has_address && endpoint.as_deref().is_some_and(is_endpoint_id),
             caps: vec![
                 Cap {
                     kind: CapKind::Concurrency,
@@ -111,14 +112,6 @@ impl Link {
             caller_id: get.column("callerid")?,
         })
     }
-}
-
-/// An endpoint id goes into a dial string: letters, digits, `_`, `.` and `-` only.
-fn is_safe_endpoint(id: &str) -> bool {
-    !id.is_empty()
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 impl CallUnderWay {

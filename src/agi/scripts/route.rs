@@ -17,7 +17,7 @@ use crate::{
         wire::{self, CommandError, Environment},
     },
     clock,
-    domain::{DialStatus, HangupCause},
+    domain::{DialStatus, HangupCause, candidate::is_endpoint_id},
     routing::{Offer, PreviousAttempt, Refusal, RouteRequest, Verdict},
 };
 
@@ -69,7 +69,7 @@ pub(super) async fn run<R: Router>(
 }
 
 async fn dial(session: &mut Session, offer: &Offer) -> Result<(), Fault> {
-    if !is_endpoint(&offer.endpoint) {
+    if !is_endpoint_id(&offer.endpoint) {
         let name = vars::ENDPOINT;
         return Err(Fault::Unsendable(CommandError::NotPlain { name }));
     }
@@ -122,13 +122,6 @@ async fn reject(session: &mut Session, refusal: &Refusal) -> Result<(), Fault> {
     session.set_variables(&values).await
 }
 
-/// Whether the dialplan can put it behind `PJSIP/`: `&` would dial a second target, `@` and `/` a host
-/// of someone's choice.
-fn is_endpoint(id: &str) -> bool {
-    let harmless = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+');
-    !id.is_empty() && id.bytes().all(harmless)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_cannot_carry_a_second_target() {
-        assert!(is_endpoint("acme_callcenter-1.eu"));
+        assert!(is_endpoint_id("acme_callcenter-1.eu"));
         for id in [
             "",
             "a&PJSIP/b",
@@ -159,7 +152,7 @@ mod tests {
             "a\n",
             "sip:a",
         ] {
-            assert!(!is_endpoint(id), "{id:?}");
+            assert!(!is_endpoint_id(id), "{id:?}");
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use capconduit::{
-    agi::{
-        Limits,
-        server::{ERRORS_TOTAL, SESSIONS_ACTIVE},
-    },
+    agi::Limits,
+    metrics::{AGI_ERRORS, AGI_SESSIONS_ACTIVE},
     routing::{Offer, Verdict},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -205,7 +203,7 @@ fn faults_and_sessions_are_counted() {
             let outcome = unknown.run(daemon.address).await;
             assert!(outcome.expect("closed in order").commands.is_empty());
             daemon.route().await;
-            let idle = format!("{SESSIONS_ACTIVE} 0");
+            let idle = format!("{AGI_SESSIONS_ACTIVE} 0");
             let counted = async {
                 while !handle.render().contains(&idle) {
                     tokio::task::yield_now().await;
@@ -216,6 +214,6 @@ fn faults_and_sessions_are_counted() {
                 .expect("no session is left");
         });
     });
-    let unknown = format!("{ERRORS_TOTAL}{{kind=\"unknown_script\"}} 1");
+    let unknown = format!("{AGI_ERRORS}{{kind=\"unknown_script\"}} 1");
     assert!(handle.render().contains(&unknown), "{}", handle.render());
 }
