@@ -1,8 +1,8 @@
 //! Asterisk's events, read as far as they are needed: pure, no I/O, no clock.
 //!
 //! Unknown events and unknown fields are normal: Asterisk adds some with every release. Only two events
-//! carry facts. `Dial` reports the progress of one dialled channel by `dialstatus`: empty, `RINGING`,
-//! `PROGRESS` and `PROCEEDING` on the way, then one of [`DialStatus`] at its end. `ChannelDestroyed` is
+//! carry facts. `Dial` reports the progress of one dialled channel by `dialstatus`: empty when it begins,
+//! `RINGING`, `PROGRESS` and `PROCEEDING` on the way, then one of [`DialStatus`] at its end. `ChannelDestroyed` is
 //! the last that is heard of a channel.
 //!
 //! The `dialstatus` of an event is that of one dialled channel, made from its hangup cause alone, and
@@ -162,8 +162,12 @@ fn dial_fact(dial: &Dial, received_at: Timestamp) -> Option<Event> {
     if dial.forward.as_ref().is_some_and(|to| !to.is_empty()) {
         return None;
     }
-    let status = DialStatus::parse(&dial.dialstatus)?;
     let caller = UniqueId::parse(&dial.caller.as_ref()?.id)?;
+    if matches!(&*dial.dialstatus, "" | "RINGING") {
+        let leg = UniqueId::parse(&dial.peer.id)?;
+        return Some(Event::Fact(CallFact::Dialled { caller, leg }));
+    }
+    let status = DialStatus::parse(&dial.dialstatus)?;
     let endpoint = endpoint_of(&dial.peer.name)?.to_owned();
     let at = time_or(dial.timestamp.as_deref(), received_at);
     Some(Event::Fact(if status == DialStatus::Answer {
@@ -277,16 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_names_the_leg_that_must_go_before_its_slot_is_free() {
+        for text in ["", "RINGING"] {
+            assert_eq!(
+                dial("PJSIP/a-1", text),
+                Event::Fact(CallFact::Dialled {
+                    caller: UniqueId::parse("1795206437.0").expect("id"),
+                    leg: UniqueId::parse("1795206437.1").expect("id"),
+                })
+            );
+        }
+    }
+
+    #[test]
     fn progress_is_no_fact() {
-        for text in [
-            "",
-            "RINGING",
-            "PROGRESS",
-            "PROCEEDING",
-            "ABORT",
-            "GOTO",
-            "new",
-        ] {
+        for text in ["PROGRESS", "PROCEEDING", "ABORT", "GOTO", "new"] {
             assert_eq!(dial("PJSIP/a-1", text), Event::Irrelevant, "{text:?}");
         }
     }

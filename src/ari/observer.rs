@@ -19,6 +19,13 @@ pub trait CallObserver: Send + Sync + 'static {
         fact: CallFact,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Takes note of what was seen on `server`, before it is queued to be settled. Called by the reader of
+    /// the event stream: must not block.
+    fn sight(&self, server: &ServerName, fact: &CallFact);
+
+    /// Nothing is seen of `server` any more until the next comparison.
+    fn lose_sight(&self, server: &ServerName);
+
     /// The open calls of `server`, taken **before** the list of its channels.
     fn open_calls(
         &self,
@@ -40,6 +47,14 @@ impl CallObserver for routing::Engine {
 
     async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Self::Error> {
         routing::Engine::observe(self, server, fact).await
+    }
+
+    fn sight(&self, server: &ServerName, fact: &CallFact) {
+        routing::Engine::sight(self, server, fact);
+    }
+
+    fn lose_sight(&self, server: &ServerName) {
+        routing::Engine::lose_sight(self, server);
     }
 
     async fn open_calls(&self, server: &ServerName) -> Result<Self::Open, Self::Error> {

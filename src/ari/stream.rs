@@ -184,10 +184,11 @@ async fn open(rest: &Rest) -> Result<EventStream, Error> {
 }
 
 impl EventStream {
-    /// Reads until the stream ends, leaving facts in `queue`.
+    /// Reads until the stream ends, leaving facts in `queue` after `sight` has seen them.
     pub async fn read(
         mut self,
         queue: FactQueue,
+        sight: impl Fn(&CallFact) + Send,
         ping_interval: Duration,
         stop: CancellationToken,
     ) -> Closed {
@@ -223,7 +224,12 @@ impl EventStream {
                         Some(Err(error)) => return closed_by(error),
                     };
                     match self.decode(&text, &mut malformed_before) {
-                        Event::Fact(fact) => queue.offer(fact),
+                        Event::Fact(fact) => {
+                            sight(&fact);
+                            if !matches!(fact, CallFact::Dialled { .. }) {
+                                queue.offer(fact);
+                            }
+                        }
                         Event::Replaced => return Closed::Replaced,
                         Event::Irrelevant => {}
                     }

@@ -27,7 +27,7 @@ use crate::metrics::{ARI_CONNECTED, ARI_RECONNECTS};
 /// Watches one Asterisk server for as long as it runs.
 pub struct Watcher<O> {
     rest: Rest,
-    observer: O,
+    observer: Arc<O>,
     tuning: Tuning,
     state: watch::Sender<LinkState>,
     queue: FactQueue,
@@ -87,7 +87,7 @@ impl<O: CallObserver> Watcher<O> {
         let connected = metrics::gauge!(ARI_CONNECTED, "server" => name);
         Ok(Self {
             rest,
-            observer,
+            observer: Arc::new(observer),
             tuning,
             state: watch::Sender::new(LinkState::Connecting),
             queue,
@@ -115,6 +115,7 @@ impl<O: CallObserver> Watcher<O> {
             () = self.watch_forever(&mut readers, &stop) => {}
         }
         finish(&mut readers).await;
+        self.observer.lose_sight(self.rest.server().name());
         self.connected.set(0.0);
     }
 
@@ -131,6 +132,7 @@ impl<O: CallObserver> Watcher<O> {
             let pause = self.after(&ended);
             reader_stop.cancel();
             finish(readers).await;
+            self.observer.lose_sight(self.rest.server().name());
             self.wait_settling(pause).await;
             reconnects.increment(1);
         }
@@ -253,7 +255,12 @@ impl<O: CallObserver> Watcher<O> {
         let info = self.rest.info().await?;
         let events = stream::connect(&self.rest, self.tuning.request_timeout).await?;
         let queue = self.queue.clone();
-        let reader = events.read(queue, self.tuning.ping_interval, reader_stop.clone());
+        let (observer, server) = (
+            Arc::clone(&self.observer),
+            self.rest.server().name().clone(),
+        );
+        let sight = move |fact: &CallFact| observer.sight(&server, fact);
+        let reader = events.read(queue, sight, self.tuning.ping_interval, reader_stop.clone());
         readers.spawn(reader.in_current_span());
         match self.rest.set_event_filter().await {
             Ok(()) => {}

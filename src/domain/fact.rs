@@ -8,6 +8,13 @@ use super::{DialStatus, HangupCause, UniqueId};
 /// twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallFact {
+    /// A channel was made for a target dialled for this caller. It is there until it is [`Self::Gone`].
+    Dialled {
+        /// The caller's channel.
+        caller: UniqueId,
+        /// The target's channel.
+        leg: UniqueId,
+    },
     /// The endpoint dialled for this caller answered.
     Answered {
         /// The caller's channel.

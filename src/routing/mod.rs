@@ -7,6 +7,7 @@
 mod crowds;
 mod explain;
 mod late;
+mod legs;
 mod offer;
 mod reconcile;
 mod settle;
@@ -151,6 +152,7 @@ pub struct Engine {
     settings: Arc<Settings>,
     late: Arc<late::LateReports>,
     crowds: Arc<crowds::Crowds>,
+    legs: Arc<legs::TargetLegs>,
 }
 
 /// Why the engine could not answer or settle.
@@ -197,6 +199,7 @@ impl Engine {
             settings: Arc::new(settings),
             late: Arc::default(),
             crowds: Arc::default(),
+            legs: Arc::default(),
         }
     }
 

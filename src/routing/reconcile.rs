@@ -71,6 +71,9 @@ impl Engine {
                     if !call.on_server {
                         adopted.push(call.call_id);
                     }
+                    if channel.dials.is_some() {
+                        self.legs.note_unknown(server, &call.uniqueid);
+                    }
                     // A caller's channel is answered only when somebody it dialled answered: the target
                     // offered, or else a fallback that no offer of ours led to.
                     if let (true, Some((attempt, endpoint)), Some(dials)) =

@@ -50,6 +50,10 @@ impl Engine {
         arrival: &Arrival,
         previous: PreviousAttempt,
     ) -> Result<(), Error> {
+        let at = clock::now();
+        if let Some(server) = self.server_of(arrival) {
+            self.legs.gone(server, &arrival.uniqueid).await;
+        }
         let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
             return Ok(());
         };
@@ -57,7 +61,6 @@ impl Engine {
             settling.leave().await;
             return Ok(());
         };
-        let at = clock::now();
         let end = attempt_end(
             &open,
             &Ending {
@@ -75,6 +78,9 @@ impl Engine {
     /// observed to end, nothing changes. Where the database is away, the report is kept for later.
     pub async fn end(&self, report: EndReport) -> Result<(), Error> {
         let now = clock::now();
+        if let Some(server) = self.server_of(&report.arrival) {
+            self.legs.gone(server, &report.arrival.uniqueid).await;
+        }
         match self.settle_end(&report, now).await {
             Err(error) if error.is_transient() && self.late.keep(report, now) => {
                 warn!(%error, "the end of a call cannot be settled now: it is kept for later");
@@ -120,6 +126,8 @@ impl Engine {
     /// Settles what an observer of an Asterisk server saw.
     pub async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Error> {
         match fact {
+            // Seen is enough, see `sight`.
+            CallFact::Dialled { .. } => Ok(()),
             CallFact::Answered {
                 caller,
                 endpoint,
@@ -132,6 +140,7 @@ impl Engine {
                 at: _,
             } => self.observe_failure(&caller, &endpoint, status).await,
             CallFact::Gone { channel, cause, at } => {
+                self.legs.gone(server, &channel).await;
                 let Some(settling) = self.store.settle(&channel).await? else {
                     return Ok(());
                 };

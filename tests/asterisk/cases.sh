@@ -109,6 +109,22 @@ case_pressure() {
     no_fallbacks
 }
 
+# Calls so short and so many that slots change hands while Asterisk still takes channels down.
+case_turnover() {
+    local i
+    for i in {1..600}; do call ${N}302; done
+    LAB_LOOK_SECONDS=0.01
+    sampler_stop
+    sampler_start
+    place carrier.xml -r 100 -d 30
+    heard "$CARRIER"
+    LAB_LOOK_SECONDS=
+    eventually 5 'all is logged' all_logged
+    expect 'few slots changed hands' sql_is t "select count(*) > 100 from call_logs where call_status = 'ANSWERED'"
+    note "$(sql "select string_agg(format('%s %s', call_status, n), ', ') from (select call_status, count(*) as n from call_logs group by 1) s")"
+    no_fallbacks
+}
+
 usage_is() { # ENDPOINT HELD CONFIRMED
     sql_is "$2 $3" "
         select format('%s %s', held, confirmed) from link_usage u join campaign_client_settings k on k.id = u.link_id

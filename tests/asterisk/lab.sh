@@ -110,7 +110,7 @@ lab_stop() {
     postgres_stop "$LAB/pg" immediate
     if [ -n "${LAB_KEEP-}" ]; then
         mkdir -p "$LAB_KEEP"
-        cp "$LAB"/*.log "$LAB"/carrier-* "$LAB/pg/postgres.log" "$LAB_KEEP/" 2>/dev/null
+        cp "$LAB"/*.log "$LAB"/samples "$LAB"/carrier-* "$LAB/pg/postgres.log" "$LAB_KEEP/" 2>/dev/null
         cp "$ASTERISK/var/log/messages.log" "$LAB_KEEP/asterisk.log" 2>/dev/null
     fi
     rm -rf --one-file-system "$LAB"
@@ -190,7 +190,7 @@ sampler_start() {
         while :; do
             body=$(ari channels) || true
             case "$body" in '[{'*'}]') printf '%s\n' "$body" >>"$LAB/samples" ;; esac
-            sleep 0.15
+            sleep "${LAB_LOOK_SECONDS:-0.05}"
         done
     ) &
     SAMPLER=$!

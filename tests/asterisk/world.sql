@@ -43,6 +43,8 @@ insert into lab.plan values
     ('mix weighted', '+15550000203', 'weighted', 5, 'm-w3', :answer, 999, null, 0, 10),
     ('pressure', '+15550000301', 'priority', 5, 'p-three', :answer, 3, 20, 0, 1),
     ('pressure', '+15550000301', 'priority', 5, 'p-two', :answer, 2, null, 1, 1),
+    ('turnover', '+15550000302', 'priority', 5, 'u-busy', :busy, 2, null, 0, 1),
+    ('turnover', '+15550000302', 'priority', 5, 'u-two', :answer, 2, null, 1, 1),
     ('kill', '+15550000401', 'priority', 20, 'k-talk', :answer, 9, null, 0, 1),
     ('kill slow', '+15550000402', 'priority', 20, 'k-slow', :slow, 9, null, 0, 1),
     ('fallback', '+15550000501', 'priority', 20, 'f-only', :answer, 9, null, 0, 1),
@@ -86,11 +88,12 @@ select g.id, d.id from campaigns g, dids d
 where g.name = 'hostile' and d.number between '+15550000113' and '+15550000118';
 insert into dids (number, user_id, status) values ('+15550000121', 1, 'active');
 
--- Most channels to each endpoint at one moment, in Asterisk's own words.
+-- Most channels to each endpoint at one moment, in Asterisk's own words. A channel whose state changes
+-- while Asterisk makes its list can be in it more than once.
 create view lab.peaks as
 select endpoint, max(legs) as legs
 from (
-    select sample_id, substring(channel->>'name' from '^PJSIP/(.+)-[0-9a-f]+$') as endpoint, count(*) as legs
+    select sample_id, substring(channel->>'name' from '^PJSIP/(.+)-[0-9a-f]+$') as endpoint, count(distinct channel->>'id') as legs
     from lab.samples, jsonb_array_elements(channels) channel
     group by 1, 2) counted
 group by endpoint;

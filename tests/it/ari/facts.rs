@@ -26,6 +26,7 @@ fn short(fact: &CallFact) -> String {
         id.rsplit_once('.').map_or("?", |(_, n)| n).to_owned()
     };
     match fact {
+        CallFact::Dialled { .. } => panic!("a fact to see, not to settle"),
         CallFact::Answered {
             caller, endpoint, ..
         } => format!("{} answered by {endpoint}", sequence(caller)),
@@ -95,6 +96,24 @@ async fn a_forward_that_leads_nowhere_fails_the_attempt() {
     let facts = facts_of(recorded!("forward-failed"), 5).await;
     assert_eq!(facts[0], "12 CONGESTION at forward-desk");
     assert_eq!(facts[4], "12 gone 16");
+}
+
+#[tokio::test]
+async fn legs_are_seen_even_while_the_engine_is_busy() {
+    let journal = Journal::new();
+    let asterisk = FakeAri::start(&journal).await;
+    let recorder = Recorder::new(&journal);
+    let mut watching = Watching::start(asterisk.server("a"), &recorder, tuning());
+    watching.wait_in_sync().await;
+    recorder.set_gate(false);
+    asterisk.replay(recorded!("busy"));
+    journal.wait_for("sight leg", 1).await;
+    journal.wait_for("sight gone", 2).await;
+    assert_eq!(journal.count("observe"), 0);
+    recorder.set_gate(true);
+    let before = journal.count("lose_sight");
+    asterisk.cut_stream();
+    journal.wait_for("lose_sight", before + 1).await;
 }
 
 #[tokio::test]

@@ -100,6 +100,19 @@ impl CallObserver for Recorder {
         Ok(())
     }
 
+    fn sight(&self, server: &ServerName, fact: &CallFact) {
+        assert_eq!(server.as_str(), "pbx1");
+        match fact {
+            CallFact::Dialled { .. } => self.journal.note("sight leg"),
+            CallFact::Gone { .. } => self.journal.note("sight gone"),
+            _ => {}
+        }
+    }
+
+    fn lose_sight(&self, _: &ServerName) {
+        self.journal.note("lose_sight");
+    }
+
     async fn open_calls(&self, _: &ServerName) -> Result<usize, OutOfOrder> {
         self.check("open_calls")?;
         self.journal.note("open_calls");

@@ -365,3 +365,52 @@ async fn facts_in_any_order_and_number_settle_a_call_once() {
         60
     );
 }
+
+#[tokio::test]
+async fn a_slot_is_free_only_when_the_targets_channel_is_gone() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let leg = |caller: &Caller| Caller::with_uniqueid(&format!("{}1", caller.uniqueid.as_str()));
+    for status in [DialStatus::Answer, DialStatus::Busy, DialStatus::Cancel] {
+        let caller = Caller::new();
+        let target = leg(&caller);
+        caller.route(&engine).await.offer();
+        engine.sight(
+            &server(),
+            &CallFact::Dialled {
+                caller: caller.uniqueid.clone(),
+                leg: target.uniqueid.clone(),
+            },
+        );
+        // The report is taken, and waits; what it will do is decided by what is seen meanwhile.
+        let report = caller.end(&engine, Some(status));
+        let seen = async {
+            tokio::task::yield_now().await;
+            assert_eq!(world.usage().await, (1, 0), "the leg is still there");
+            engine.sight(&server(), &gone(&target));
+        };
+        tokio::join!(report, seen);
+        world.assert_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_targets_channel_that_stays_does_not_keep_its_slot() {
+    let world = World::new("priority", &[link(1), link(2)]).await;
+    let engine = world.engine("a");
+    let caller = Caller::new();
+    let first = caller.route(&engine).await.offer();
+    engine.sight(
+        &server(),
+        &CallFact::Dialled {
+            caller: caller.uniqueid.clone(),
+            leg: Caller::new().uniqueid,
+        },
+    );
+    let second = caller.route_after(&engine, DialStatus::Busy).await.offer();
+    assert_ne!(first.endpoint, second.endpoint);
+    assert_eq!(world.usage().await, (1, 0));
+    engine.lose_sight(&server());
+    caller.end(&engine, Some(DialStatus::NoAnswer)).await;
+    world.assert_quiet().await;
+}
