@@ -61,6 +61,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|asterisk| watcher(asterisk, &config, engine.clone()))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    let http_listener = http::bind(config.http.listen, "http.listen").await?;
+    let http_address = http_listener.local_addr()?;
+
     let database = readiness.component("database");
     let schema = readiness.component("schema");
     let agi_ready = readiness.component("agi");
@@ -82,6 +85,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     agi_ready.ready();
+    let api_limits = http::Limits {
+        connections: config.http.max_connections,
+        ..http::Limits::API
+    };
+    supervisor.spawn(
+        "http",
+        http::serve(
+            http_listener,
+            http::api::router(store.clone(), engine.clone(), api_settings(&config)),
+            api_limits,
+            signals.drain.clone(),
+        ),
+    );
     supervisor.spawn_until_stop(
         "ops",
         http::serve(
@@ -122,6 +138,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         node = config.node.name,
         agi = %agi_address,
         agi.listener = agi_origin,
+        http = %http_address,
         ops = %ops_address,
         version = env!("CARGO_PKG_VERSION"),
         "capconduit is up"
@@ -140,6 +157,33 @@ pub fn store_settings(config: &Config) -> store::Settings {
         ca_file: config.database.ca_file.clone(),
         route_connections: config.database.route_connections,
         background_connections: config.database.background_connections,
+        api_connections: config.database.api_connections,
+        export_connections: config.database.export_connections,
+    }
+}
+
+/// What the API is told.
+fn api_settings(config: &Config) -> http::api::Settings {
+    let http = &config.http;
+    let tokens = [&http.internal_token, &http.previous_internal_token];
+    http::api::Settings {
+        internal_tokens: tokens.into_iter().flatten().cloned().collect(),
+        public_origin: http
+            .public_url
+            .as_ref()
+            .map(|url| url.origin().ascii_serialization()),
+        secure_cookies: http
+            .public_url
+            .as_ref()
+            .is_some_and(|u| u.scheme() == "https"),
+        trusted_proxies: http.trusted_proxies.clone(),
+        session_idle: http.session_idle,
+        session_age: http.session_age,
+        remember: http.remember,
+        login_attempts: http.login_attempts,
+        login_lock: http.login_lock,
+        requests_per_minute: http.requests_per_minute,
+        anonymous_requests_per_minute: http.anonymous_requests_per_minute,
     }
 }
 

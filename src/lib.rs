@@ -17,6 +17,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod password;
 pub mod routing;
 pub mod store;
 pub mod supervisor;

@@ -46,6 +46,8 @@ pub const TRANSCRIPTION_JOBS: &str = "capconduit_transcription_jobs";
 pub const TRANSCRIPTION_AUDIO_SECONDS: &str = "capconduit_transcription_audio_seconds_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
+/// Time from the head of an HTTP request to the head of its answer, by route and method.
+pub const HTTP_REQUEST_SECONDS: &str = "capconduit_http_request_seconds";
 /// Always 1; its label says which version runs.
 pub const BUILD_INFO: &str = "capconduit_build_info";
 
@@ -182,6 +184,12 @@ pub const ALL: &[Metric] = &[
         "HTTP requests answered",
     ),
     metric(
+        HTTP_REQUEST_SECONDS,
+        Kind::Seconds,
+        &["route", "method"],
+        "Time from the head of an HTTP request to the head of its answer",
+    ),
+    metric(
         BUILD_INFO,
         Kind::Gauge,
         &["version"],
@@ -316,12 +324,13 @@ pub fn db_pool_wait(elapsed: Duration) {
 
 /// A request was answered. `route` is the pattern that matched (or `none`), never the path itself, and
 /// `method` is one we serve (or `other`).
-pub fn http_request(route: &str, method: &'static str, status: u16) {
+pub fn http_request(route: &'static str, method: &'static str, status: u16, elapsed: Duration) {
     counter!(
         HTTP_REQUESTS,
-        "route" => route.to_owned(), "method" => method, "status" => status.to_string()
+        "route" => route, "method" => method, "status" => status.to_string()
     )
     .increment(1);
+    histogram!(HTTP_REQUEST_SECONDS, "route" => route, "method" => method).record(elapsed);
 }
 
 #[cfg(test)]
@@ -339,7 +348,7 @@ mod tests {
         ari_event("Dial");
         counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
         gauge!(TRANSCRIPTION_JOBS, "state" => "queued").set(0.0);
-        http_request("/healthz", "GET", 200);
+        http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
     }
 

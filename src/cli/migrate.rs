@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 
-use super::user::hash;
 use crate::config::Config;
+use crate::password::hash;
 use crate::store::migrate;
 
 /// Rows of `docs`' small world. Loaded in one transaction.

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow, ensure};
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
+use anyhow::{Context as _, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use crate::config::Config;
+use crate::password;
 use crate::store::users::{self, NewUser};
 
 #[derive(Debug, Subcommand)]
@@ -42,8 +41,8 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
         role,
     } = command;
     check(username, email)?;
-    let password = one_time_password()?;
-    let hash = hash(&password)?;
+    let secret = one_time_password()?;
+    let hash = password::hash(&secret)?;
     let client = super::owner(config).await?;
     let role = match role {
         Role::Admin => "admin",
@@ -58,7 +57,7 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
     };
     let id = users::create(&client, &user).await?;
     println!("made user {id} {username} ({role})");
-    println!("one-time password, shown only here: {password}");
+    println!("one-time password, shown only here: {secret}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,13 +77,6 @@ fn check(username: &str, email: &str) -> anyhow::Result<()> {
         "{email:?} is not an e-mail address"
     );
     Ok(())
-}
-
-/// Argon2id with the crate's default cost (19 MiB, 2 passes, as OWASP recommends).
-pub(super) fn hash(password: &str) -> anyhow::Result<String> {
-    let hash = Argon2::default().hash_password(password.as_bytes());
-    let hash = hash.map_err(|error| anyhow!("cannot hash the password: {error}"))?;
-    Ok(hash.to_string())
 }
 
 /// 24 letters and digits without those that look alike: 120 bits.

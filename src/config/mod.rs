@@ -10,7 +10,7 @@ mod reader;
 mod source;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,8 +69,12 @@ pub struct Database {
     pub ca_file: Option<PathBuf>,
     /// Connections for decisions alone.
     pub route_connections: usize,
-    /// Connections for everything else.
+    /// Connections for settling and the sweep.
     pub background_connections: usize,
+    /// Connections for requests to the HTTP API.
+    pub api_connections: usize,
+    /// Connections for exports.
+    pub export_connections: usize,
 }
 
 /// `[agi]`.
@@ -87,8 +91,31 @@ pub struct Agi {
 pub struct Http {
     /// Where the API is served.
     pub listen: SocketAddr,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Address under which browsers reach the API, if not that of the request: cookies are `Secure` if it is
+    /// https.
+    pub public_url: Option<Url>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// What internal callers must present.
     pub internal_token: Option<SecretString>,
+    /// The token before that, still taken while callers change over.
+    pub previous_internal_token: Option<SecretString>,
+    /// A session ends when it was not used for so long.
+    pub session_idle: Duration,
+    /// A session ends at this age.
+    pub session_age: Duration,
+    /// How long the remember cookie opens new sessions.
+    pub remember: Duration,
+    /// Failed logins of an account, or ten times as many of a network, before it is locked.
+    pub login_attempts: u32,
+    /// How long it is locked.
+    pub login_lock: Duration,
+    /// Requests a minute of one account or key.
+    pub requests_per_minute: u32,
+    /// Requests a minute of one address without login.
+    pub anonymous_requests_per_minute: u32,
 }
 
 /// `[ops]`.
@@ -255,6 +282,8 @@ impl Reader<'_> {
         let ca_file = self.path("database.ca_file");
         let route_connections = self.count("database.route_connections");
         let background_connections = self.count("database.background_connections");
+        let api_connections = self.count("database.api_connections");
+        let export_connections = self.count("database.export_connections");
         if let Some(url) = &url
             && url
                 .expose_secret()
@@ -276,6 +305,8 @@ impl Reader<'_> {
             ca_file,
             route_connections: route_connections?,
             background_connections: background_connections?,
+            api_connections: api_connections?,
+            export_connections: export_connections?,
         })
     }
 
@@ -290,10 +321,42 @@ impl Reader<'_> {
 
     fn http(&mut self) -> Option<Http> {
         let listen = self.address("http.listen");
+        let max_connections = self.count("http.max_connections");
+        let expected = "the http:// or https:// address under which browsers reach the API, such as \
+                        https://calls.example.com";
+        let public_url = self.parsed("http.public_url", expected, |text| {
+            let url = Url::parse(text).ok()?;
+            let plain = matches!(url.scheme(), "http" | "https") && url.has_host();
+            (plain && url.path() == "/" && url.query().is_none()).then_some(url)
+        });
+        let expected = "addresses of reverse proxies, separated by commas";
+        let trusted_proxies = self.parsed("http.trusted_proxies", expected, |text| {
+            text.split(',').map(|a| a.trim().parse().ok()).collect()
+        });
         let internal_token = self.secret("http.internal_token");
+        let previous_internal_token = self.secret("http.previous_internal_token");
+        let session_idle = self.number("http.session_idle_minutes");
+        let session_age = self.number("http.session_hours");
+        let remember = self.number("http.remember_days");
+        let login_attempts = self.number("http.login_attempts");
+        let login_lock = self.number("http.login_lock_minutes");
+        let requests_per_minute = self.number("http.requests_per_minute");
+        let anonymous = self.number("http.anonymous_requests_per_minute");
+        let minutes = |n: u64| Duration::from_secs(n * 60);
         Some(Http {
             listen: listen?,
+            max_connections: max_connections?,
+            public_url,
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
             internal_token,
+            previous_internal_token,
+            session_idle: minutes(session_idle?),
+            session_age: minutes(session_age? * 60),
+            remember: minutes(remember? * 24 * 60),
+            login_attempts: login_attempts? as u32,
+            login_lock: minutes(login_lock?),
+            requests_per_minute: requests_per_minute? as u32,
+            anonymous_requests_per_minute: anonymous? as u32,
         })
     }
 

@@ -13,6 +13,7 @@ pub mod fact;
 pub mod ids;
 pub mod number;
 pub mod reason;
+pub mod role;
 pub mod rotation;
 mod weighted;
 
@@ -28,4 +29,5 @@ pub use ids::{
 };
 pub use number::DialledNumber;
 pub use reason::RefusalReason;
+pub use role::Role;
 pub use rotation::Rotation;

@@ -54,6 +54,17 @@ impl fmt::Debug for DialledNumber {
     }
 }
 
+/// Whether a text is a number in E.164 form: a plus, a digit from 1 to 9, then 1 to 14 digits (ITU-T E.164,
+/// 6.1).
+pub fn is_e164(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix('+') else {
+        return false;
+    };
+    (2..=15).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0')
+}
+
 /// Hides all but the last two characters, for logs: `+18005550101` becomes `**********01`.
 pub fn mask(number: &str) -> String {
     let length = number.chars().count();

@@ -1,8 +1,9 @@
 //! HTTP: one accept loop for all listeners, and what is served on each.
 //!
-//! Only the listener for operators is here yet ([`ops`]). The routers know nothing of sockets, and the
-//! loop ([`serve()`](serve())) nothing of what is served.
+//! [`api`] is for sellers, administrators and programs, [`ops`] for operators. The routers know nothing of
+//! sockets, and the loop ([`serve()`](serve())) nothing of what is served.
 
+pub mod api;
 mod listener;
 pub mod ops;
 mod serve;

@@ -37,6 +37,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// For clients of the API.
+    pub const API: Self = Self {
+        connections: 1_000,
+        header_timeout: Duration::from_secs(5),
+        // Streams and long exports live no longer; clients of streams come again by themselves.
+        age: Duration::from_secs(3_600),
+        drain: Duration::from_secs(5),
+    };
+
     /// For scrapers and load balancers: few, quick and on an inner network.
     pub const OPS: Self = Self {
         connections: 64,

@@ -70,6 +70,19 @@ impl Error {
         })
     }
 
+    /// A statement was given up because it waited for others, or took too long.
+    pub fn is_overload(&self) -> bool {
+        self.state().is_some_and(|state| {
+            [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::LOCK_NOT_AVAILABLE,
+                SqlState::QUERY_CANCELED,
+            ]
+            .contains(state)
+        })
+    }
+
     /// The server answered, and the connection is as good as before.
     pub(super) fn leaves_connection_usable(&self) -> bool {
         match self {

@@ -40,6 +40,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(1, "catalogue"),
     migration!(2, "calls"),
     migration!(3, "access"),
+    migration!(4, "api"),
 ];
 
 /// The version this program works with.

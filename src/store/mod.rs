@@ -4,15 +4,30 @@
 //! [`crate::routing`]; here it becomes rows, and the statements guard that a cap is never passed and
 //! nothing is counted twice whoever calls.
 
+pub mod audit;
 pub mod calls;
+pub mod campaigns;
+pub mod clients;
+pub mod dids;
 mod error;
+pub mod idempotency;
+pub mod internal;
+pub mod keys;
+pub mod links;
+pub mod live;
+pub mod logs;
 pub mod migrate;
 pub mod offers;
 mod pool;
+pub mod request;
 mod rows;
+pub mod sessions;
 pub mod sql;
+pub mod statistics;
 pub mod sweep;
+pub mod throttle;
 mod transaction;
+pub mod usage;
 pub mod users;
 
 pub use error::Error;

@@ -33,6 +33,17 @@ const SESSION: &str = "set role capconduit_app; set lock_timeout = '200ms'; \
     set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; \
     set timezone = 'UTC'; set search_path = public";
 
+/// What a session for the API sets first. It can do nothing but choose a role, which each request does.
+/// Plans are made for the parameters at hand: a filter may find three rows or a million.
+const API_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
+    set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '10s'; \
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
+
+/// As for the API, with the patience that large answers need.
+const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
+    set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
+
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
 const HOT: [Sql; 9] = [
     sql::CALL_UNDER_WAY,
@@ -57,6 +68,10 @@ pub struct Settings {
     pub route_connections: usize,
     /// Connections for everything that can wait.
     pub background_connections: usize,
+    /// Connections for requests to the HTTP API.
+    pub api_connections: usize,
+    /// Connections for exports, which take long.
+    pub export_connections: usize,
 }
 
 /// Why there can be no pool at all. A database that is merely away is no such reason.
@@ -81,13 +96,15 @@ pub enum ConnectError {
 pub struct Store {
     route: Pool,
     background: Pool,
+    api: Pool,
+    export: Pool,
 }
 
 impl Store {
     /// Prepares the pools; connects when first needed.
     pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let (config, tls) = client_config(settings)?;
-        let pool = |size: usize, purpose: &str, prepared: &'static [Sql]| {
+        let pool = |size: usize, purpose: &str, session: &'static str, prepared: &'static [Sql]| {
             let mut config = config.clone();
             config.application_name(format!("capconduit {purpose}"));
             let manager_config = ManagerConfig {
@@ -107,7 +124,7 @@ impl Store {
                 .recycle_timeout(Some(CONNECTION_WAIT))
                 .post_create(Hook::async_fn(move |client, _| {
                     Box::pin(async move {
-                        let begun = client.batch_execute(SESSION).await;
+                        let begun = client.batch_execute(session).await;
                         begun.map_err(HookError::Backend)?;
                         let ready = make_ready(client, prepared).await;
                         ready.map_err(HookError::Backend)
@@ -116,8 +133,10 @@ impl Store {
                 .build()
         };
         Ok(Self {
-            route: pool(settings.route_connections, "route", &HOT)?,
-            background: pool(settings.background_connections, "background", &[])?,
+            route: pool(settings.route_connections, "route", SESSION, &HOT)?,
+            background: pool(settings.background_connections, "background", SESSION, &[])?,
+            api: pool(settings.api_connections, "api", API_SESSION, &[])?,
+            export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
         })
     }
 
@@ -134,6 +153,16 @@ impl Store {
         self.background.get().await.map_err(Error::Connection)
     }
 
+    /// A connection for a request to the API.
+    pub(super) async fn for_request(&self) -> Result<Object, Error> {
+        self.api.get().await.map_err(Error::Connection)
+    }
+
+    /// A connection for an export.
+    pub(super) async fn for_export(&self) -> Result<Object, Error> {
+        self.export.get().await.map_err(Error::Connection)
+    }
+
     /// Opens the connections for calls, so that the first calls need not. What fails is tried again when
     /// it is needed.
     pub async fn warm_up(&self) {
@@ -143,7 +172,7 @@ impl Store {
 
     /// Connections in use, all pools together.
     pub fn connections_in_use(&self) -> usize {
-        [&self.route, &self.background]
+        [&self.route, &self.background, &self.api, &self.export]
             .map(Pool::status)
             .iter()
             .map(|status| status.size.saturating_sub(status.available))
@@ -161,6 +190,8 @@ impl Store {
     pub fn close(&self) {
         self.route.close();
         self.background.close();
+        self.api.close();
+        self.export.close();
     }
 }
 

@@ -1,29 +1,52 @@
-//! Every statement the daemon runs, one file each in `sql/queries`.
+//! Every statement the daemon runs, a file each: calls' in `sql/queries`, the API's in `sql/api`.
 
 /// A statement with its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Sql {
-    /// File name in `sql/queries`, without ending; also names the operation in errors.
+    /// Path under `sql`, without ending; also names the operation in errors.
     pub name: &'static str,
     /// The statement.
     pub text: &'static str,
 }
 
+/// Declares statements: the folder under `sql`, then a constant for each file in it.
 macro_rules! statements {
-    ($($constant:ident = $name:literal),* $(,)?) => {
+    ($folder:literal; $($constant:ident = $name:literal),* $(,)?) => {
         $(
-            pub(super) const $constant: Sql = Sql {
-                name: $name,
-                text: include_str!(concat!("../../sql/queries/", $name, ".sql")),
+            #[doc = concat!("`sql/", $folder, "/", $name, ".sql`.")]
+            pub const $constant: $crate::store::sql::Sql = $crate::store::sql::Sql {
+                name: concat!($folder, "/", $name),
+                text: include_str!(concat!("../../sql/", $folder, "/", $name, ".sql")),
             };
         )*
 
-        /// All statements, for the test that prepares each against the migrated schema.
-        pub const ALL: &[Sql] = &[$($constant),*];
+        /// All of them, for the test that prepares each against the migrated schema.
+        pub const ALL: &[$crate::store::sql::Sql] = &[$($constant),*];
     };
 }
+pub(crate) use statements;
 
-statements! {
+/// The API's statements, by resource.
+pub const API: &[&[Sql]] = &[
+    super::audit::sql::ALL,
+    super::campaigns::sql::ALL,
+    super::clients::sql::ALL,
+    super::dids::sql::ALL,
+    super::idempotency::sql::ALL,
+    super::internal::sql::ALL,
+    super::keys::sql::ALL,
+    super::links::sql::ALL,
+    super::live::sql::ALL,
+    super::logs::sql::ALL,
+    super::request::sql::ALL,
+    super::sessions::sql::ALL,
+    super::statistics::sql::ALL,
+    super::throttle::sql::ALL,
+    super::usage::sql::ALL,
+    super::users::sql::ALL,
+];
+
+statements! { "queries";
     ACTIVITY = "activity",
     ADD_MISSING_ROTATION = "add_missing_rotation",
     ADD_MISSING_USAGE = "add_missing_usage",

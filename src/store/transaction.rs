@@ -46,8 +46,13 @@ impl Transaction {
 
     /// Without it, each statement is committed by itself.
     pub(super) async fn begin(&self) -> Result<(), Error> {
+        self.begin_with("begin").await
+    }
+
+    /// Begins with more than `begin`: what else shall hold for this transaction.
+    pub(super) async fn begin_with(&self, preamble: &str) -> Result<(), Error> {
         self.begun.store(true, Ordering::Relaxed);
-        let begun = self.client().batch_execute("begin").await;
+        let begun = self.client().batch_execute(preamble).await;
         begun.map_err(Error::statement("begin"))
     }
 
@@ -76,7 +81,17 @@ impl Transaction {
     /// Runs the last statements and commits, all in one round trip, and returns the rows of the last.
     /// Should one fail, the server turns the commit into a rollback.
     pub(super) async fn run_and_commit(
+        self,
+        statements: &[(Sql, Parameters<'_>)],
+    ) -> Result<Vec<Row>, Error> {
+        self.run_all(None, statements).await
+    }
+
+    /// A whole transaction in one round trip: with `preamble` what begins it, the statements, the commit.
+    /// Returns the rows of the last statement.
+    pub(super) async fn run_all(
         mut self,
+        preamble: Option<&str>,
         statements: &[(Sql, Parameters<'_>)],
     ) -> Result<Vec<Row>, Error> {
         let work = async {
@@ -85,6 +100,12 @@ impl Transaction {
                 prepared.push((*sql, self.prepare(*sql).await?, *parameters));
             }
             // Sent in this order: a join polls its futures in turn, and the first poll sends.
+            let begin = async {
+                match preamble {
+                    Some(preamble) => self.begin_with(preamble).await,
+                    None => Ok(()),
+                }
+            };
             let queries = join_all(
                 prepared
                     .iter()
@@ -97,7 +118,8 @@ impl Transaction {
                     Ok(())
                 }
             };
-            let (answers, committed) = tokio::join!(biased; queries, commit);
+            let (begun, answers, committed) = tokio::join!(biased; begin, queries, commit);
+            begun?;
             let mut rows = Vec::new();
             for answer in answers {
                 rows = answer?;

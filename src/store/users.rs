@@ -1,7 +1,22 @@
-//! User accounts, as far as the command line makes them.
+//! User accounts.
 
-use tokio_postgres::Client;
+use jiff::Timestamp;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
+
+use super::Store;
+use super::request::Reach;
+use super::rows::reader;
+use super::sql::Sql;
+use crate::domain::UserId;
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/users";
+        CREDENTIALS = "credentials",
+        ONE = "one",
+    }
+}
 
 /// A new account.
 #[derive(Debug)]
@@ -47,4 +62,76 @@ pub async fn create(client: &Client, user: &NewUser<'_>) -> Result<i32, Error> {
             _ => Error::Database(error),
         }
     })
+}
+
+/// An account, without its secret.
+#[derive(Debug, Clone)]
+pub struct UserRow {
+    /// Its id.
+    pub id: UserId,
+    /// Name to log in with.
+    pub username: String,
+    /// E-mail address.
+    pub email: String,
+    /// `admin`, `staff` or `user`.
+    pub role: String,
+    /// `active`, `inactive`, `pending_approval` or `suspended`.
+    pub status: String,
+    /// Name of the person.
+    pub full_name: Option<String>,
+    /// Name of the company.
+    pub company_name: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An account with its secret.
+pub struct Credentials {
+    /// The account.
+    pub user: UserRow,
+    /// Hash of its password.
+    pub password_hash: String,
+}
+
+impl UserRow {
+    pub(super) fn from_row(sql: Sql, row: &Row) -> Result<Self, super::Error> {
+        let get = reader(sql, row);
+        Ok(Self {
+            id: UserId(get.column("id")?),
+            username: get.column("username")?,
+            email: get.column("email")?,
+            role: get.column("role")?,
+            status: get.column("status")?,
+            full_name: get.column("full_name")?,
+            company_name: get.column("company_name")?,
+            created_at: get.column("created_at")?,
+            updated_at: get.column("updated_at")?,
+        })
+    }
+}
+
+impl Store {
+    /// The account with a name, with its secret.
+    pub async fn credentials(&self, username: &str) -> Result<Option<Credentials>, super::Error> {
+        let rows = self
+            .once(Reach::Everything, sql::CREDENTIALS, &[&username])
+            .await?;
+        rows.first()
+            .map(|row| {
+                Ok(Credentials {
+                    user: UserRow::from_row(sql::CREDENTIALS, row)?,
+                    password_hash: reader(sql::CREDENTIALS, row).column("password_hash")?,
+                })
+            })
+            .transpose()
+    }
+
+    /// An account.
+    pub async fn user(&self, reach: Reach, id: UserId) -> Result<Option<UserRow>, super::Error> {
+        let rows = self.once(reach, sql::ONE, &[&id.0]).await?;
+        let row = rows.first();
+        row.map(|row| UserRow::from_row(sql::ONE, row)).transpose()
+    }
 }

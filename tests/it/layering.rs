@@ -7,7 +7,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     const LEAVES: &[&str] = &[];
     Some(match module {
         "domain" => &["domain"],
-        "clock" | "telemetry" | "metrics" | "supervisor" | "config" => match module {
+        "clock" | "password" | "telemetry" | "metrics" | "supervisor" | "config" => match module {
             "supervisor" => &["supervisor", "telemetry"],
             "telemetry" => &["telemetry", "config"],
             "config" => &["config", "domain"],
@@ -23,7 +23,9 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "routing",
             "store",
             "domain",
+            "clock",
             "metrics",
+            "password",
             "supervisor",
             "telemetry",
         ],

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod agi;
+mod api;
 mod ari;
 mod config;
 mod daemon;

@@ -13,12 +13,33 @@ async fn every_statement_can_be_prepared_by_the_daemons_role() {
 }
 
 #[tokio::test]
-async fn every_file_of_queries_is_used() {
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/queries")).unwrap();
-    for file in files {
-        let name = file.unwrap().path();
-        let name = name.file_stem().unwrap().to_str().unwrap();
-        assert!(sql::ALL.iter().any(|s| s.name == name), "{name}.sql");
+async fn every_statement_of_the_api_can_be_prepared_by_its_role() {
+    let db = TestDb::new().await;
+    db.run("set role capconduit_admin").await;
+    for statement in sql::API.iter().copied().flatten() {
+        let prepared = db.owner.prepare(statement.text).await;
+        assert!(prepared.is_ok(), "{}: {prepared:?}", statement.name);
+    }
+}
+
+#[test]
+fn every_file_of_statements_is_used() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut folders = vec![root.join("queries")];
+    for folder in std::fs::read_dir(root.join("api")).unwrap() {
+        folders.push(folder.unwrap().path());
+    }
+    let known: Vec<&str> = sql::ALL
+        .iter()
+        .chain(sql::API.iter().copied().flatten())
+        .map(|statement| statement.name)
+        .collect();
+    for folder in folders {
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path().with_extension("");
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            assert!(known.contains(&name), "{name}.sql");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod agi_client;
 pub mod agi_daemon;
+pub mod api;
 pub mod asterisk_args;
 pub mod daemon;
 pub mod fake_ari;

@@ -90,6 +90,8 @@ pub fn settings(url: &str) -> Settings {
         ca_file: None,
         route_connections: 8,
         background_connections: 2,
+        api_connections: 8,
+        export_connections: 2,
     }
 }
 

@@ -1,0 +1,8 @@
+//! Clients: call centres with their PJSIP objects.
+
+use super::operation::Operation;
+
+/// The operations.
+pub fn operations() -> Vec<Operation> {
+    Vec::new()
+}

@@ -1,0 +1,266 @@
+//! DIDs: a seller's numbers.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::access::{Access, Caller};
+use super::body::{Input, given};
+use super::etag::{Tag, Tagged};
+use super::form::{Field, Form, Rule, Unknown};
+use super::moment::Moment;
+use super::operation::Operation;
+use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
+use super::{Api, Problem, shown};
+use crate::domain::number::is_e164;
+use crate::store::dids::{DidChange, DidRow};
+use crate::store::request::{Broken, Change};
+
+/// The operations on DIDs.
+pub fn operations() -> Vec<Operation> {
+    const ONE: &str = "/api/seller/dids/{id}";
+    let operations = vec![
+        Operation::get("/api/seller/dids", "listDids", list)
+            .tagged("dids", "List your DIDs")
+            .query(&PAGING)
+            .query(&[STATUS_PARAMETER])
+            .answers::<Listed<Did>>(200, "Your DIDs, by number.")
+            .problems(&[400]),
+        Operation::post("/api/seller/dids", "createDid", create)
+            .tagged("dids", "Add a DID")
+            .body(&NEW_DID)
+            .example(r#"{"number": "+18005550101", "description": "Landing page A"}"#)
+            .answers::<Did>(201, "The new DID.")
+            .problems(&[409]),
+        Operation::get(ONE, "getDid", read)
+            .tagged("dids", "Read a DID")
+            .answers::<Did>(200, "The DID."),
+        Operation::put(ONE, "updateDid", update)
+            .tagged("dids", "Change a DID")
+            .about("The number cannot be changed: delete the DID and add another.")
+            .body(&DID_CHANGE)
+            .example(r#"{"status": "inactive"}"#)
+            .answers::<Did>(200, "The changed DID.")
+            .problems(&[412]),
+        Operation::delete(ONE, "deleteDid", delete)
+            .tagged("dids", "Delete a DID")
+            .about("Its calls stay in the log.")
+            .answers_nothing(204, "It is gone.")
+            .problems(&[412]),
+    ];
+    operations
+        .into_iter()
+        .map(|operation| operation.access(Access::Seller))
+        .collect()
+}
+
+const STATUSES: &[&str] = &["active", "inactive"];
+
+const STATUS_PARAMETER: Parameter = parameter(
+    "status",
+    ParameterKind::Choice(STATUSES),
+    "Only those of this status.",
+);
+
+const E164: Rule = Rule::Check {
+    expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0",
+    pattern: r"^\+[1-9][0-9]{1,14}$",
+    check: is_e164,
+};
+
+static NEW_DID: Form = Form {
+    name: "NewDid",
+    fields: &[
+        Field::text("number", 1, 50, E164).required(),
+        Field::text("description", 0, 255, Rule::Lines).nullable(),
+        Field::choice("status", STATUSES).default("\"active\""),
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+static DID_CHANGE: Form = Form {
+    name: "DidChange",
+    fields: &[
+        Field::text("description", 0, 255, Rule::Lines).nullable(),
+        Field::choice("status", STATUSES),
+    ],
+    unknown: Unknown::Drop,
+    at_least_one: true,
+};
+
+#[derive(Debug, Deserialize)]
+struct NewDid {
+    number: String,
+    description: Option<String>,
+    status: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChangedDid {
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    status: Option<String>,
+}
+
+/// A number that callers dial.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Did {
+    id: i32,
+    number: String,
+    status: String,
+    description: Option<String>,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl Did {
+    fn of(row: DidRow) -> Self {
+        Self {
+            id: row.id,
+            number: row.number,
+            status: row.status,
+            description: row.description,
+            created_at: Moment(row.created_at),
+            updated_at: Moment(row.updated_at),
+        }
+    }
+
+    fn tag(&self) -> Tag {
+        Tag::of(&[i64::from(self.id), self.updated_at.0.as_microsecond()])
+    }
+}
+
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<Listed<Did>>, Problem> {
+    let page = query.page(20)?;
+    let status = query.choice("status", STATUSES)?;
+    let (dids, total) = api
+        .store
+        .dids(caller.user_id, status, page.per_page, page.offset())
+        .await?;
+    Ok(Json(
+        page.of(dids.into_iter().map(Did::of).collect(), total),
+    ))
+}
+
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Input(new): Input<NewDid>,
+) -> Result<Response, Problem> {
+    let request = api.store.request(caller.reach()).await?;
+    let created = request
+        .create_did(
+            caller.user_id,
+            &new.number,
+            new.description.as_deref(),
+            &new.status,
+        )
+        .await;
+    let did = match created {
+        Ok(row) => Did::of(row),
+        Err(error) if error.broken() == Some(Broken::Unique("dids_number_key")) => {
+            return Err(Problem::conflict(
+                "number_taken",
+                format!(
+                    "{} is a DID already, of you or of another seller.",
+                    new.number
+                ),
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: Some(caller.user_id),
+            action: "create",
+            object_type: "did",
+            object_id: did.id.to_string(),
+            before: None,
+            after: shown(&did),
+            reason: None,
+        })
+        .await?;
+    request.commit().await?;
+    Ok((StatusCode::CREATED, Tagged(did.tag(), did)).into_response())
+}
+
+async fn read(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Tagged<Did>, Problem> {
+    let row = api.store.did(caller.user_id, id).await?;
+    let did = Did::of(row.ok_or_else(|| Problem::not_found("DID"))?);
+    Ok(Tagged(did.tag(), did))
+}
+
+async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+    Input(change): Input<ChangedDid>,
+) -> Result<Tagged<Did>, Problem> {
+    let request = api.store.request(caller.reach()).await?;
+    let row = request.lock_did(caller.user_id, id).await?;
+    let before = Did::of(row.ok_or_else(|| Problem::not_found("DID"))?);
+    before.tag().check(&headers)?;
+    let row = request
+        .update_did(
+            caller.user_id,
+            id,
+            &DidChange {
+                description: change.description.as_ref().map(Option::as_deref),
+                status: change.status.as_deref(),
+            },
+        )
+        .await?;
+    let did = Did::of(row);
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: Some(caller.user_id),
+            action: "update",
+            object_type: "did",
+            object_id: id.to_string(),
+            before: shown(&before),
+            after: shown(&did),
+            reason: None,
+        })
+        .await?;
+    request.commit().await?;
+    Ok(Tagged(did.tag(), did))
+}
+
+async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let request = api.store.request(caller.reach()).await?;
+    let row = request.lock_did(caller.user_id, id).await?;
+    let before = Did::of(row.ok_or_else(|| Problem::not_found("DID"))?);
+    before.tag().check(&headers)?;
+    request.delete_did(caller.user_id, id).await?;
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: Some(caller.user_id),
+            action: "delete",
+            object_type: "did",
+            object_id: id.to_string(),
+            before: shown(&before),
+            after: None,
+            reason: None,
+        })
+        .await?;
+    request.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

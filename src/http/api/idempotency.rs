@@ -1,0 +1,1 @@
+//! POSTs that may be repeated.

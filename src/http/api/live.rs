@@ -1,0 +1,8 @@
+//! Calls under way.
+
+use super::operation::Operation;
+
+/// The operations.
+pub fn operations() -> Vec<Operation> {
+    Vec::new()
+}

@@ -1,0 +1,8 @@
+//! The call log.
+
+use super::operation::Operation;
+
+/// The operations.
+pub fn operations() -> Vec<Operation> {
+    Vec::new()
+}

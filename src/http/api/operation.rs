@@ -1,0 +1,224 @@
+//! One table of operations: from it come the routes, who may use them, and the API's document.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::Api;
+use super::access::{self, Access};
+use super::form::Form;
+use super::query::Parameter;
+
+/// One operation of the API.
+pub struct Operation {
+    pub(super) meta: Meta,
+    handler: MethodRouter<Api>,
+}
+
+/// What is known of an operation beside its handler.
+pub struct Meta {
+    pub(super) method: Method,
+    /// As in `/api/seller/dids/{id}`.
+    pub(super) path: &'static str,
+    /// Unique; names it in the document and in programs made from it.
+    pub(super) id: &'static str,
+    /// Its group in the document; also the name of its scopes.
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) about: &'static str,
+    pub(super) access: Access,
+    /// API keys do not do: it is about sessions and keys themselves.
+    pub(super) session_only: bool,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) form: Option<&'static Form>,
+    pub(super) answers: Vec<Answer>,
+    /// Statuses of problems beside those that follow from the rest.
+    pub(super) problems: Vec<u16>,
+    /// Schema of problems with 400, where it is not the usual one.
+    pub(super) example: Option<&'static str>,
+}
+
+/// An answer of an operation when all went well.
+pub struct Answer {
+    pub(super) status: u16,
+    pub(super) about: &'static str,
+    pub(super) content: Content,
+}
+
+/// What an answer holds.
+pub enum Content {
+    /// Nothing.
+    Nothing,
+    /// JSON of a type.
+    Json(fn(&mut SchemaGenerator) -> Schema),
+    /// Something else, by media type.
+    Other(&'static str),
+}
+
+/// Which operation answered: in the extensions of its response.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// Path of the operation.
+    pub path: &'static str,
+}
+
+macro_rules! methods {
+    ($($name:ident = $method:ident, $filter:ident;)*) => {
+        $(
+            #[doc = concat!("An operation by ", stringify!($method), ".")]
+            pub fn $name<H, T>(path: &'static str, id: &'static str, handler: H) -> Self
+            where
+                H: Handler<T, Api>,
+                T: 'static,
+            {
+                Self::new(Method::$method, path, id, on(MethodFilter::$filter, handler))
+            }
+        )*
+    };
+}
+
+impl Operation {
+    methods! {
+        get = GET, GET;
+        post = POST, POST;
+        put = PUT, PUT;
+        delete = DELETE, DELETE;
+    }
+
+    fn new(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
+        Self {
+            meta: Meta {
+                method,
+                path,
+                id,
+                tag: "other",
+                summary: "",
+                about: "",
+                access: Access::Admin,
+                session_only: false,
+                parameters: Vec::new(),
+                form: None,
+                answers: Vec::new(),
+                problems: Vec::new(),
+                example: None,
+            },
+            handler,
+        }
+    }
+
+    /// Its group and what it does, in a few words.
+    #[must_use]
+    pub fn tagged(mut self, tag: &'static str, summary: &'static str) -> Self {
+        self.meta.tag = tag;
+        self.meta.summary = summary;
+        self
+    }
+
+    /// What there is to know beyond the summary.
+    #[must_use]
+    pub fn about(mut self, about: &'static str) -> Self {
+        self.meta.about = about;
+        self
+    }
+
+    /// Who may use it. Administrators, unless said.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.meta.access = access;
+        self
+    }
+
+    /// API keys do not do.
+    #[must_use]
+    pub fn session_only(mut self) -> Self {
+        self.meta.session_only = true;
+        self
+    }
+
+    /// Its query parameters.
+    #[must_use]
+    pub fn query(mut self, parameters: &[Parameter]) -> Self {
+        self.meta.parameters.extend_from_slice(parameters);
+        self
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(mut self, form: &'static Form) -> Self {
+        self.meta.form = Some(form);
+        self
+    }
+
+    /// An example of its body: JSON text.
+    #[must_use]
+    pub fn example(mut self, json: &'static str) -> Self {
+        self.meta.example = Some(json);
+        self
+    }
+
+    /// An answer with JSON.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(mut self, status: u16, about: &'static str) -> Self {
+        self.meta.answers.push(Answer {
+            status,
+            about,
+            content: Content::Json(|generator| generator.subschema_for::<T>()),
+        });
+        self
+    }
+
+    /// An answer without content.
+    #[must_use]
+    pub fn answers_nothing(mut self, status: u16, about: &'static str) -> Self {
+        self.meta.answers.push(Answer {
+            status,
+            about,
+            content: Content::Nothing,
+        });
+        self
+    }
+
+    /// An answer that is not JSON.
+    #[must_use]
+    pub fn answers_other(
+        mut self,
+        status: u16,
+        about: &'static str,
+        media_type: &'static str,
+    ) -> Self {
+        self.meta.answers.push(Answer {
+            status,
+            about,
+            content: Content::Other(media_type),
+        });
+        self
+    }
+
+    /// Statuses of problems that do not follow from access, path, query and body: 409, 412, …
+    #[must_use]
+    pub fn problems(mut self, statuses: &[u16]) -> Self {
+        self.meta.problems.extend_from_slice(statuses);
+        self
+    }
+}
+
+/// The routes of all operations, each behind its guard.
+pub fn routes(api: &Api, operations: Vec<Operation>) -> Router<Api> {
+    let mut router = Router::new();
+    for Operation { meta, handler } in operations {
+        let path = meta.path;
+        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(meta)), access::guard);
+        router = router.route(path, handler.route_layer(guard));
+    }
+    router
+}

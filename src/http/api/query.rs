@@ -1,0 +1,302 @@
+//! Query strings and path ids.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Problem;
+
+/// A parameter of the query, for the API's document.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Its form.
+    pub kind: ParameterKind,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// The form of a query parameter, for the API's document. How strictly it is read is the handler's
+/// business: the contract ignores some malformed values.
+#[derive(Debug, Clone, Copy)]
+pub enum ParameterKind {
+    /// A whole number.
+    Integer,
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `YYYY-MM-DD`, or a date and time.
+    Moment,
+    /// True or false.
+    Boolean,
+}
+
+impl ParameterKind {
+    /// Its JSON Schema.
+    pub fn schema(self) -> Value {
+        match self {
+            Self::Integer => json!({ "type": "integer" }),
+            Self::Text | Self::Moment => json!({ "type": "string" }),
+            Self::Choice(words) => json!({ "type": "string", "enum": words }),
+            Self::Boolean => json!({ "type": "boolean" }),
+        }
+    }
+}
+
+/// A parameter.
+pub const fn parameter(name: &'static str, kind: ParameterKind, about: &'static str) -> Parameter {
+    Parameter { name, kind, about }
+}
+
+/// The parameters of lists by page.
+pub const PAGING: [Parameter; 2] = [
+    parameter(
+        "page",
+        ParameterKind::Integer,
+        "Number of the page, from 1. Anything that is no number counts as 1.",
+    ),
+    parameter(
+        "per_page",
+        ParameterKind::Integer,
+        "Items on a page, at most 200. Anything that is no number counts as the default.",
+    ),
+];
+
+/// The parameters of a query string; of one that comes twice the first counts.
+#[derive(Debug, Default)]
+pub struct Query(HashMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Query {
+    /// Reads a query string.
+    pub fn parse(text: &str) -> Self {
+        let mut parameters = HashMap::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            parameters
+                .entry(name.into_owned())
+                .or_insert_with(|| value.into_owned());
+        }
+        Self(parameters)
+    }
+
+    /// A parameter that is there and not empty.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// As [`Self::text`]; what no column can hold is refused.
+    pub fn checked(&self, name: &str, max: usize) -> Result<Option<&str>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        if text.chars().count() > max || text.contains('\0') {
+            return Err(Problem::bad_request(
+                "bad_parameter",
+                format!("`{name}` may have {max} characters at most and no NUL."),
+            ));
+        }
+        Ok(Some(text))
+    }
+
+    /// One of some words, if it is there.
+    pub fn choice<'a>(&'a self, name: &str, words: &[&str]) -> Result<Option<&'a str>, Problem> {
+        match self.text(name) {
+            None => Ok(None),
+            Some(word) if words.contains(&word) => Ok(Some(word)),
+            Some(_) => Err(Problem::bad_request(
+                "bad_parameter",
+                format!("`{name}` must be one of: {}.", words.join(", ")),
+            )),
+        }
+    }
+
+    /// An id; what is none, or 0, is ignored, as the contract has it.
+    pub fn id(&self, name: &str) -> Option<i32> {
+        let id: i64 = self.text(name)?.trim().parse().ok()?;
+        // An id that cannot be is one that nothing has.
+        (id != 0).then(|| i32::try_from(id).unwrap_or(-1))
+    }
+
+    /// The page asked for.
+    pub fn page(&self, default_per_page: i64) -> Result<Page, Problem> {
+        let number = |name: &str| -> Result<Option<i64>, Problem> {
+            let Some(text) = self.text(name).map(str::trim) else {
+                return Ok(None);
+            };
+            let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Ok(None);
+            }
+            match text.parse() {
+                Ok(number) => Ok(Some(number)),
+                Err(_) if text.starts_with('-') => Ok(Some(-1)),
+                Err(_) => Err(Problem::bad_request(
+                    "bad_parameter",
+                    format!("`{name}` is too large."),
+                )),
+            }
+        };
+        let page = number("page")?.unwrap_or(1).max(1);
+        let per_page = match number("per_page")?.unwrap_or(default_per_page) {
+            ..1 => 20,
+            asked => asked.min(MAX_PER_PAGE),
+        };
+        if page > MAX_ROW / per_page {
+            return Err(Problem::bad_request(
+                "bad_parameter",
+                "`page` is too large.",
+            ));
+        }
+        Ok(Page { page, per_page })
+    }
+}
+
+/// Most items on a page.
+pub const MAX_PER_PAGE: i64 = 200;
+
+/// No list is longer.
+const MAX_ROW: i64 = 1 << 53;
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// From 1.
+    pub page: i64,
+    /// 1 to [`MAX_PER_PAGE`].
+    pub per_page: i64,
+}
+
+impl Page {
+    /// Items before it.
+    pub fn offset(self) -> i64 {
+        (self.page - 1) * self.per_page
+    }
+
+    /// The answer with these items of `total`.
+    pub fn of<T>(self, items: Vec<T>, total: i64) -> Listed<T> {
+        Listed {
+            items,
+            page: self.page,
+            per_page: self.per_page,
+            total,
+            pages: (total + self.per_page - 1) / self.per_page,
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Number of this page, from 1.
+    pub page: i64,
+    /// Items on a full page.
+    pub per_page: i64,
+    /// Items on all pages.
+    pub total: i64,
+    /// Number of pages.
+    pub pages: i64,
+}
+
+/// The ids in the path, in their order. What is no id is not found.
+#[derive(Debug, Clone, Copy)]
+pub struct Ids<const N: usize>(pub [i64; N]);
+
+/// The one id in the path.
+#[derive(Debug, Clone, Copy)]
+pub struct Id(pub i32);
+
+async fn path_ids<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<i64>, Problem> {
+    let nothing = || Problem::not_found("page or object");
+    let parameters = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| nothing())?;
+    parameters
+        .iter()
+        .map(|(_, value)| {
+            let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+            let id = digits.then(|| value.parse().ok()).flatten();
+            id.ok_or_else(nothing)
+        })
+        .collect()
+}
+
+impl<S: Send + Sync, const N: usize> FromRequestParts<S> for Ids<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ids = path_ids(parts, state).await?;
+        let ids = ids.try_into().map_err(|_| Problem::internal())?;
+        Ok(Self(ids))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ids([id]) = Ids::<1>::from_request_parts(parts, state).await?;
+        let id = i32::try_from(id).map_err(|_| Problem::not_found("object"))?;
+        Ok(Self(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(query: &str) -> Option<(i64, i64)> {
+        let page = Query::parse(query).page(50).ok()?;
+        Some((page.page, page.per_page))
+    }
+
+    #[test]
+    fn pages_are_read_as_the_contract_has_it() {
+        assert_eq!(page(""), Some((1, 50)));
+        assert_eq!(page("page=3&per_page=10&page=4"), Some((3, 10)));
+        assert_eq!(page("page=x&per_page=1.5"), Some((1, 50)));
+        assert_eq!(page("page=-2&per_page=0"), Some((1, 20)));
+        assert_eq!(page("per_page=100000"), Some((1, 200)));
+        assert_eq!(page("page=99999999999999999999"), None);
+        assert_eq!(page("page=-99999999999999999999"), Some((1, 50)));
+        assert_eq!(page("page=9223372036854775807"), None);
+    }
+
+    #[test]
+    fn a_number_of_pages_counts_the_last_one() {
+        let page = Page {
+            page: 1,
+            per_page: 20,
+        };
+        assert_eq!(page.of(Vec::<()>::new(), 0).pages, 0);
+        assert_eq!(page.of(Vec::<()>::new(), 20).pages, 1);
+        assert_eq!(page.of(Vec::<()>::new(), 21).pages, 2);
+    }
+
+    #[test]
+    fn ids_that_are_none_are_ignored_and_ids_that_cannot_be_match_nothing() {
+        let query = Query::parse("a=7&b=0&c=x&d=99999999999&e=");
+        assert_eq!(query.id("a"), Some(7));
+        assert_eq!(query.id("b"), None);
+        assert_eq!(query.id("c"), None);
+        assert_eq!(query.id("d"), Some(-1));
+        assert_eq!(query.id("e"), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Campaigns as their sellers manage them.
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/campaigns"; }
+}

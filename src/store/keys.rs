@@ -1,0 +1,6 @@
+//! API keys.
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/keys"; }
+}

@@ -1,0 +1,6 @@
+//! Links as their sellers manage them.
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/links"; }
+}

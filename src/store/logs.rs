@@ -1,0 +1,6 @@
+//! The call log, as people read it.
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/logs"; }
+}

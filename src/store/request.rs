@@ -1,0 +1,202 @@
+//! Transactions of API requests: each in the role, and for the tenant, of who asks.
+//!
+//! What a request may see is decided here once, by role and row level security, whatever its statements
+//! forget to filter. Invariant: role and tenant hold for one transaction and never leak into the next.
+
+use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+
+use super::Error;
+use super::pool::Store;
+use super::sql::Sql;
+use super::transaction::{Parameters, Transaction};
+use crate::domain::UserId;
+
+/// The statements.
+pub mod sql {
+    crate::store::sql::statements! { "api/request";
+        NOTE = "note",
+    }
+}
+
+/// Whose eyes a request sees with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// A seller's: rows of this owner only.
+    Tenant(UserId),
+    /// Administrators, staff, logins and internal callers: everything.
+    Everything,
+}
+
+impl Reach {
+    /// What begins a transaction of this reach. Holds no text from outside.
+    fn preamble(self) -> String {
+        match self {
+            Self::Tenant(user) => format!(
+                "begin; set local role capconduit_api; set local capconduit.user_id = '{}'",
+                user.0
+            ),
+            Self::Everything => "begin; set local role capconduit_admin".to_owned(),
+        }
+    }
+}
+
+/// An open transaction. Dropped unfinished, it is rolled back.
+pub struct Request {
+    transaction: Transaction,
+}
+
+/// A change for the audit log. `before` and `after` are what the API shows of the thing.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Who did it.
+    pub actor: &'a Actor,
+    /// The tenant whose thing it is, if it is one's.
+    pub tenant: Option<UserId>,
+    /// What was done: `create`, `update`, `delete`, `pause`, `correct_counter`, …
+    pub action: &'static str,
+    /// What kind of thing: `did`, `campaign`, `link`, …
+    pub object_type: &'static str,
+    /// Which.
+    pub object_id: String,
+    /// Before the change.
+    pub before: Option<serde_json::Value>,
+    /// After it.
+    pub after: Option<serde_json::Value>,
+    /// Why, where the actor said so.
+    pub reason: Option<&'a str>,
+}
+
+/// Who acts, as the audit log names them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Account, if it is one.
+    pub user_id: Option<UserId>,
+    /// Name of the account, or of the program.
+    pub name: String,
+    /// `session:<id>`, `key:<id>`, `internal`, `cli`.
+    pub via: String,
+    /// The request it came with.
+    pub request_id: String,
+    /// Where from.
+    pub address: String,
+}
+
+impl Store {
+    /// Begins a transaction for a request.
+    pub async fn request(&self, reach: Reach) -> Result<Request, Error> {
+        let transaction = Transaction::on(self.for_request().await?);
+        transaction.begin_with(&reach.preamble()).await?;
+        Ok(Request { transaction })
+    }
+
+    /// One statement, in a transaction of its own and in one round trip.
+    pub async fn once(
+        &self,
+        reach: Reach,
+        sql: Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let transaction = Transaction::on(self.for_request().await?);
+        transaction
+            .run_all(Some(&reach.preamble()), &[(sql, parameters)])
+            .await
+    }
+
+    /// As [`Self::once`], on a connection for exports.
+    pub async fn once_for_export(
+        &self,
+        reach: Reach,
+        sql: Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let transaction = Transaction::on(self.for_export().await?);
+        transaction
+            .run_all(Some(&reach.preamble()), &[(sql, parameters)])
+            .await
+    }
+}
+
+impl Request {
+    /// Runs a statement and returns its rows.
+    pub async fn rows(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Vec<Row>, Error> {
+        self.transaction.run(sql, parameters).await
+    }
+
+    /// Runs a statement that finds one row or none.
+    pub async fn row(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Option<Row>, Error> {
+        Ok(self.rows(sql, parameters).await?.into_iter().next())
+    }
+
+    /// Runs a statement that always returns a row.
+    pub async fn one(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Row, Error> {
+        let row = self.row(sql, parameters).await?;
+        row.ok_or_else(|| Error::row(sql.name, "no row"))
+    }
+
+    /// Notes a change in the audit log.
+    pub async fn audit(&self, change: &Change<'_>) -> Result<(), Error> {
+        let actor = change.actor;
+        self.rows(
+            sql::NOTE,
+            &[
+                &actor.user_id.map(|id| id.0),
+                &actor.name,
+                &actor.via,
+                &change.tenant.map(|id| id.0),
+                &change.action,
+                &change.object_type,
+                &change.object_id,
+                &change.before,
+                &change.after,
+                &change.reason,
+                &actor.request_id,
+                &actor.address,
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Makes it so.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.transaction.run_and_commit(&[]).await.map(|_| ())
+    }
+
+    /// Gives it up.
+    pub async fn roll_back(self) {
+        self.transaction.roll_back(None).await;
+    }
+}
+
+/// Which constraint a failed statement broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken<'a> {
+    /// There is such a row already.
+    Unique(&'a str),
+    /// A row it refers to is not there, or is still referred to.
+    Reference(&'a str),
+    /// A value is out of range.
+    Check(&'a str),
+    /// Row level security does not allow it.
+    Policy,
+}
+
+impl Error {
+    /// The constraint that a statement broke, if that is why it failed.
+    pub fn broken(&self) -> Option<Broken<'_>> {
+        let Self::Statement { source, .. } = self else {
+            return None;
+        };
+        let error = source.as_db_error()?;
+        let name = error.constraint().unwrap_or_default();
+        Some(match *error.code() {
+            SqlState::UNIQUE_VIOLATION => Broken::Unique(name),
+            SqlState::FOREIGN_KEY_VIOLATION => Broken::Reference(name),
+            SqlState::CHECK_VIOLATION => Broken::Check(name),
+            SqlState::INSUFFICIENT_PRIVILEGE => Broken::Policy,
+            _ => return None,
+        })
+    }
+}

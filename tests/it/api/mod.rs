@@ -1,0 +1,16 @@
+//! The HTTP API, over HTTP.
+
+mod auth;
+mod campaigns;
+mod clients;
+mod contract;
+mod dids;
+mod document;
+mod events;
+mod internal;
+mod isolation;
+mod keys;
+mod links;
+mod logs;
+mod operating;
+mod users;

@@ -1,0 +1,226 @@
+//! The API on a port of its own, and clients that are logged in.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use capconduit::http;
+use capconduit::http::api::Settings;
+use reqwest::{Method, StatusCode};
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::TestDb;
+use super::world::engine;
+
+/// Password of every account that [`ApiServer`] makes.
+pub const PASSWORD: &str = "a long password";
+
+pub const INTERNAL_TOKEN: &str = "internal-token-of-the-tests";
+
+/// Hashing takes its time: once for all.
+static HASH: LazyLock<String> =
+    LazyLock::new(|| capconduit::password::hash(PASSWORD).expect("a hash"));
+
+pub struct ApiServer {
+    pub db: TestDb,
+    pub address: SocketAddr,
+    _end: DropGuard,
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        internal_tokens: vec![SecretString::from(INTERNAL_TOKEN)],
+        public_origin: None,
+        secure_cookies: false,
+        trusted_proxies: vec![],
+        session_idle: Duration::from_secs(3_600),
+        session_age: Duration::from_secs(86_400),
+        remember: Duration::from_secs(864_000),
+        login_attempts: 5,
+        login_lock: Duration::from_secs(60),
+        requests_per_minute: 100_000,
+        anonymous_requests_per_minute: 100_000,
+    }
+}
+
+impl ApiServer {
+    /// On a database of its own, with accounts `admin` (1), `staff` (2), `alice` (3) and `bob` (4).
+    pub async fn start() -> Self {
+        Self::start_with(settings()).await
+    }
+
+    pub async fn start_with(settings: Settings) -> Self {
+        let db = TestDb::new().await;
+        for (name, role) in [
+            ("admin", "admin"),
+            ("staff", "staff"),
+            ("alice", "user"),
+            ("bob", "user"),
+        ] {
+            db.run(&format!(
+                "insert into users (username, email, password_hash, role, status)
+                 values ('{name}', '{name}@example.com', '{}', '{role}', 'active')",
+                *HASH
+            ))
+            .await;
+        }
+        let end = CancellationToken::new();
+        let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let router = http::api::router(db.store(), engine(&db, "api"), settings);
+        tokio::spawn(http::serve(
+            listener,
+            router,
+            http::Limits::API,
+            end.clone(),
+        ));
+        Self {
+            db,
+            address,
+            _end: end.drop_guard(),
+        }
+    }
+
+    /// A client nobody knows.
+    pub fn anonymous(&self) -> ApiClient {
+        // As the daemon does; a second call would find it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        ApiClient {
+            http: reqwest::Client::new(),
+            base: format!("http://{}", self.address),
+            headers: vec![],
+        }
+    }
+
+    /// A client logged in as one of the accounts.
+    pub async fn login(&self, username: &str) -> ApiClient {
+        let mut client = self.anonymous();
+        let body = serde_json::json!({ "username": username, "password": PASSWORD });
+        let answer = client
+            .send(Method::POST, "/api/auth/login", Some(&body))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let session = answer.cookie("session").expect("a session cookie");
+        client.headers = vec![("cookie".into(), format!("session={session}"))];
+        client
+    }
+
+    /// A client with the internal token.
+    pub fn internal(&self) -> ApiClient {
+        let mut client = self.anonymous();
+        client.headers = vec![("x-internal-api-token".into(), INTERNAL_TOKEN.into())];
+        client
+    }
+}
+
+#[derive(Clone)]
+pub struct ApiClient {
+    pub http: reqwest::Client,
+    pub base: String,
+    /// Sent with every request.
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    /// Null if there is none, or it is not JSON.
+    pub body: Value,
+    pub text: String,
+}
+
+impl ApiClient {
+    pub fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.to_owned(), value.to_owned()));
+        client
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await.expect("an answer")).await
+    }
+
+    /// Sends a body as it stands.
+    pub async fn send_raw(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .body(body);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(kind) = content_type {
+            request = request.header("content-type", kind);
+        }
+        Answer::of(request.send().await.expect("an answer")).await
+    }
+}
+
+impl Answer {
+    async fn of(response: reqwest::Response) -> Self {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let text = response.text().await.expect("a body");
+        Self {
+            status: StatusCode::as_u16(&status),
+            headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The value of a cookie that is set.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get_all("set-cookie")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .filter_map(|cookie| cookie.split(';').next()?.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Asserts the status and gives the body.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.body
+    }
+}
