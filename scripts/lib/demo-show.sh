@@ -243,6 +243,9 @@ show_next_steps() {
   explain a decision          $binary --config $config \\
                                   route --did +18005550101 --explain
   watch metrics               $curl http://127.0.0.1:$DEMO_OPS_PORT/metrics | grep ^capconduit_
+  make an account             $binary --config $config \\
+                                  user create me --email me@example.com --role admin
+  the API and its document    http://127.0.0.1:$DEMO_HTTP_PORT/docs
   is it ready?                $curl http://127.0.0.1:$DEMO_OPS_PORT/readyz
   look at Asterisk            scripts/demo --asterisk core show channels
   look at the database        scripts/demo --psql -c 'select * from demo.links'

@@ -55,6 +55,12 @@ impl Limits {
     };
 }
 
+/// How long what was sent may go unread before the connection is given up.
+const UNREAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
 /// Wait after an accept error: out of file descriptors, it would come again at once.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -113,6 +119,9 @@ async fn connection(
     limits: Limits,
     end: CancellationToken,
 ) {
+    // Set for what it is worth: without it a peer that reads nothing is only found by the connection's age.
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_LIMIT));
+    let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -123,6 +132,7 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
     let asked_to_end = async {

@@ -95,7 +95,7 @@ async fn a_second_signal_stops_at_once() {
 async fn a_port_in_use_is_named_with_its_key() {
     let db = TestDb::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    for key in ["AGI__LISTEN", "OPS__LISTEN"] {
+    for key in ["AGI__LISTEN", "HTTP__LISTEN", "OPS__LISTEN"] {
         let output = DaemonSettings::new("a", &db.url)
             .with(key, &taken.local_addr().unwrap().to_string())
             .command("serve")

@@ -22,6 +22,7 @@ impl DaemonSettings {
             .with("NODE__NAME", node)
             .with("DATABASE__URL", database)
             .with("AGI__LISTEN", "127.0.0.1:0")
+            .with("HTTP__LISTEN", "127.0.0.1:0")
             .with("OPS__LISTEN", "127.0.0.1:0")
             .with("ROUTING__SWEEP_INTERVAL_SECONDS", "1")
             .with("LOG__FORMAT", "json")
@@ -69,6 +70,7 @@ impl DaemonSettings {
             child,
             log,
             agi: ([127, 0, 0, 1], 0).into(),
+            http: ([127, 0, 0, 1], 0).into(),
             ops: ([127, 0, 0, 1], 0).into(),
         };
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -83,6 +85,7 @@ impl DaemonSettings {
         };
         let up: serde_json::Value = serde_json::from_str(&up).expect("JSON");
         daemon.agi = up["agi"].as_str().expect("an address").parse().unwrap();
+        daemon.http = up["http"].as_str().expect("an address").parse().unwrap();
         daemon.ops = up["ops"].as_str().expect("an address").parse().unwrap();
         daemon
     }
@@ -93,6 +96,7 @@ pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     pub agi: SocketAddr,
+    pub http: SocketAddr,
     pub ops: SocketAddr,
 }
 
