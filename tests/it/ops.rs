@@ -269,3 +269,26 @@ async fn a_peer_that_never_reads_loses_its_place() {
     end.cancel();
     timeout(PATIENCE, served).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let daemon = start(Limits::OPS).await;
+    for request in [
+        format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(100_000)),
+        format!(
+            "GET /healthz HTTP/1.1\r\nHost: h\r\n{}\r\n",
+            "X-More: 1\r\n".repeat(1_000)
+        ),
+    ] {
+        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+        // The answer may come, and the connection end, before all is sent.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(
+            answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 414"),
+            "{answer:?}"
+        );
+    }
+}
