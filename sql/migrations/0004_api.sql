@@ -229,3 +229,36 @@ create policy tenant on campaign_dids to capconduit_api
     using (exists (select from campaigns c where c.id = campaign_id))
     with check (exists (select from campaigns c where c.id = campaign_id)
                 and exists (select from dids d where d.id = did_id));
+
+-- Campaigns and links. Row level security hides what is another seller's; these two tell that there is such a
+-- thing, and nothing else of it, for answers that must say "not yours" rather than "not there".
+create function campaign_exists(of_id int) returns boolean
+language sql stable security definer set search_path = public, pg_temp as
+    $$ select exists (select from campaigns where id = of_id) $$;
+create function link_exists(of_id int, of_campaign_id int) returns boolean
+language sql stable security definer set search_path = public, pg_temp as
+    $$ select exists (select from campaign_client_settings where id = of_id and campaign_id = of_campaign_id) $$;
+
+-- Locks what a campaign's calls are counted in, in the order in which claims do, so that its deletion waits for
+-- a claim under way and does not meet it half way. Of the caller's own campaigns only.
+create function lock_calls_of_campaign(of_id int) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    perform from campaigns where id = of_id and user_id = current_tenant();
+    if not found then
+        return;
+    end if;
+    perform from campaign_rotations where campaign_id = of_id for update;
+    perform from campaign_client_settings where campaign_id = of_id order by id for update;
+end
+$$;
+revoke execute on function campaign_exists(int), link_exists(int, int), lock_calls_of_campaign(int) from public;
+grant execute on function campaign_exists(int), link_exists(int, int), lock_calls_of_campaign(int)
+    to capconduit_api, capconduit_admin;
+
+-- The count of answered calls is not a seller's to write.
+revoke insert, update on campaign_client_settings from capconduit_api;
+grant insert (campaign_id, client_id, status, max_concurrency, total_calls_allowed, forwarding_priority, weight)
+    on campaign_client_settings to capconduit_api;
+grant update (status, max_concurrency, total_calls_allowed, forwarding_priority, weight, updated_at)
+    on campaign_client_settings to capconduit_api;

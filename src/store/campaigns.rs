@@ -1,6 +1,350 @@
-//! Campaigns as their sellers manage them.
+//! Campaigns as their sellers manage them, with the DIDs tied to them.
+//!
+//! A DID is in one active campaign of its owner at most, or nobody could say who takes its calls. Whoever ties
+//! DIDs, or activates a campaign, locks the campaign first, then the DIDs, and looks then.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::request::Request;
+use super::rows::reader;
+use super::sql::Sql;
+use super::{Error, Store};
+use crate::domain::UserId;
+use crate::store::links::LinkRow;
+use crate::store::request::Reach;
 
 /// The statements.
 pub mod sql {
-    crate::store::sql::statements! { "api/campaigns"; }
+    crate::store::sql::statements! { "api/campaigns";
+        AVAILABLE_CLIENTS = "available_clients",
+        COUNT = "count",
+        CREATE = "create",
+        DELETE = "delete",
+        DIDS = "dids",
+        DID_IN_USE = "did_in_use",
+        EXISTS = "exists",
+        LIST = "list",
+        LOCK = "lock",
+        LOCK_CALLS = "lock_calls",
+        LOCK_DIDS = "lock_dids",
+        ONE = "one",
+        TIE = "tie",
+        UNTIE = "untie",
+        UPDATE = "update",
+    }
+}
+
+/// A campaign.
+#[derive(Debug, Clone)]
+pub struct CampaignRow {
+    /// Its id.
+    pub id: i32,
+    /// Its name, unique among its owner's.
+    pub name: String,
+    /// `active`, `inactive` or `paused`.
+    pub status: String,
+    /// `priority`, `round_robin` or `weighted`.
+    pub routing_strategy: String,
+    /// How long a target rings.
+    pub dial_timeout_seconds: i32,
+    /// What its owner says of it.
+    pub description: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed, apart from its ties and links.
+    pub updated_at: Timestamp,
+}
+
+/// A DID tied to a campaign.
+#[derive(Debug, Clone)]
+pub struct TiedDidRow {
+    /// Its id.
+    pub id: i32,
+    /// E.164 with plus.
+    pub number: String,
+    /// What its owner says of it.
+    pub description: Option<String>,
+    /// `active` or `inactive`.
+    pub status: String,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A campaign with what belongs to it.
+#[derive(Debug)]
+pub struct WholeCampaign {
+    /// The campaign.
+    pub campaign: CampaignRow,
+    /// Its DIDs, by id.
+    pub dids: Vec<TiedDidRow>,
+    /// Its links, by tier.
+    pub links: Vec<LinkRow>,
+}
+
+/// A campaign to be made.
+#[derive(Debug)]
+pub struct NewCampaignRow<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its status.
+    pub status: &'a str,
+    /// Its strategy.
+    pub routing_strategy: &'a str,
+    /// How long a target rings.
+    pub dial_timeout_seconds: i32,
+    /// What its owner says of it.
+    pub description: Option<&'a str>,
+}
+
+/// A change of a campaign; what is `None` stays.
+#[derive(Debug)]
+pub struct CampaignChange<'a> {
+    /// New name.
+    pub name: Option<&'a str>,
+    /// New status.
+    pub status: Option<&'a str>,
+    /// New strategy.
+    pub routing_strategy: Option<&'a str>,
+    /// New ringing time.
+    pub dial_timeout_seconds: Option<i32>,
+    /// New description, which may be none.
+    pub description: Option<Option<&'a str>>,
+}
+
+/// A DID that another active campaign has.
+#[derive(Debug)]
+pub struct DidInUse {
+    /// The DID.
+    pub number: String,
+    /// The campaign that has it.
+    pub campaign_id: i32,
+    /// Its name.
+    pub campaign_name: String,
+}
+
+/// A client that may be linked.
+#[derive(Debug)]
+pub struct AvailableClientRow {
+    /// Its id.
+    pub id: i32,
+    /// Its name in Asterisk.
+    pub client_identifier: String,
+    /// Its name.
+    pub name: String,
+    /// Its department.
+    pub department: Option<String>,
+}
+
+impl CampaignRow {
+    fn from_row(sql: Sql, row: &Row) -> Result<Self, Error> {
+        let get = reader(sql, row);
+        Ok(Self {
+            id: get.column("id")?,
+            name: get.column("name")?,
+            status: get.column("status")?,
+            routing_strategy: get.column("routing_strategy")?,
+            dial_timeout_seconds: get.column("dial_timeout_seconds")?,
+            description: get.column("description")?,
+            created_at: get.column("created_at")?,
+            updated_at: get.column("updated_at")?,
+        })
+    }
+}
+
+impl TiedDidRow {
+    fn from_row(row: &Row) -> Result<Self, Error> {
+        let get = reader(sql::DIDS, row);
+        Ok(Self {
+            id: get.column("id")?,
+            number: get.column("number")?,
+            description: get.column("description")?,
+            status: get.column("status")?,
+            updated_at: get.column("updated_at")?,
+        })
+    }
+}
+
+impl Store {
+    /// A part of a seller's campaigns by name, and how many there are.
+    pub async fn campaigns(
+        &self,
+        owner: UserId,
+        status: Option<&str>,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<CampaignRow>, i64), Error> {
+        let reach = Reach::Tenant(owner);
+        let counted = self.once(reach, sql::COUNT, &[&owner.0, &status]).await?;
+        let total = counted.first().map_or(0, |row| row.get("total"));
+        let rows = self
+            .once(reach, sql::LIST, &[&owner.0, &status, &limit, &offset])
+            .await?;
+        let campaigns = rows.iter().map(|row| CampaignRow::from_row(sql::LIST, row));
+        Ok((campaigns.collect::<Result<_, _>>()?, total))
+    }
+
+    /// A campaign of a seller with what belongs to it.
+    pub async fn campaign(&self, owner: UserId, id: i32) -> Result<Option<WholeCampaign>, Error> {
+        let request = self.request(Reach::Tenant(owner)).await?;
+        let whole = match request.row(sql::ONE, &[&owner.0, &id]).await? {
+            None => None,
+            Some(row) => {
+                let campaign = CampaignRow::from_row(sql::ONE, &row)?;
+                Some(request.whole_campaign(owner, campaign).await?)
+            }
+        };
+        request.commit().await?;
+        Ok(whole)
+    }
+
+    /// The clients that a seller may link: at most `limit`, by name.
+    pub async fn available_clients(
+        &self,
+        owner: UserId,
+        limit: i64,
+    ) -> Result<Vec<AvailableClientRow>, Error> {
+        let rows = self
+            .once(Reach::Tenant(owner), sql::AVAILABLE_CLIENTS, &[&limit])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let get = reader(sql::AVAILABLE_CLIENTS, row);
+                Ok(AvailableClientRow {
+                    id: get.column("id")?,
+                    client_identifier: get.column("client_identifier")?,
+                    name: get.column("name")?,
+                    department: get.column("department")?,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Request {
+    /// A campaign of a seller; neither it nor its ties and links are changed by others until the end of the
+    /// transaction.
+    pub async fn lock_campaign(
+        &self,
+        owner: UserId,
+        id: i32,
+    ) -> Result<Option<CampaignRow>, Error> {
+        let row = self.row(sql::LOCK, &[&owner.0, &id]).await?;
+        row.map(|row| CampaignRow::from_row(sql::LOCK, &row))
+            .transpose()
+    }
+
+    /// Whether there is such a campaign, whoever's it is.
+    pub async fn campaign_exists(&self, id: i32) -> Result<bool, Error> {
+        let row = self.one(sql::EXISTS, &[&id]).await?;
+        reader(sql::EXISTS, &row).column("there")
+    }
+
+    /// A campaign with what belongs to it.
+    pub async fn whole_campaign(
+        &self,
+        owner: UserId,
+        campaign: CampaignRow,
+    ) -> Result<WholeCampaign, Error> {
+        let dids = self.rows(sql::DIDS, &[&owner.0, &campaign.id]).await?;
+        let dids = dids.iter().map(TiedDidRow::from_row);
+        let dids = dids.collect::<Result<_, _>>()?;
+        let links = self.links(owner, campaign.id).await?;
+        Ok(WholeCampaign {
+            campaign,
+            dids,
+            links,
+        })
+    }
+
+    /// Makes a campaign. [`Error::broken`] tells whether the name is taken.
+    pub async fn create_campaign(
+        &self,
+        owner: UserId,
+        new: &NewCampaignRow<'_>,
+    ) -> Result<CampaignRow, Error> {
+        let row = self
+            .one(
+                sql::CREATE,
+                &[
+                    &owner.0,
+                    &new.name,
+                    &new.status,
+                    &new.routing_strategy,
+                    &new.dial_timeout_seconds,
+                    &new.description,
+                ],
+            )
+            .await?;
+        CampaignRow::from_row(sql::CREATE, &row)
+    }
+
+    /// Changes a campaign that was locked. [`Error::broken`] tells whether the name is taken.
+    pub async fn update_campaign(
+        &self,
+        owner: UserId,
+        id: i32,
+        change: &CampaignChange<'_>,
+    ) -> Result<CampaignRow, Error> {
+        let (given, description) = (change.description.is_some(), change.description.flatten());
+        let row = self
+            .one(
+                sql::UPDATE,
+                &[
+                    &owner.0,
+                    &id,
+                    &given,
+                    &description,
+                    &change.name,
+                    &change.status,
+                    &change.routing_strategy,
+                    &change.dial_timeout_seconds,
+                ],
+            )
+            .await?;
+        CampaignRow::from_row(sql::UPDATE, &row)
+    }
+
+    /// Deletes a campaign that was locked.
+    pub async fn delete_campaign(&self, owner: UserId, id: i32) -> Result<(), Error> {
+        self.rows(sql::LOCK_CALLS, &[&id]).await?;
+        self.rows(sql::DELETE, &[&owner.0, &id]).await?;
+        Ok(())
+    }
+
+    /// Locks those of these DIDs that are a seller's, and says which they are, by id.
+    pub async fn lock_dids(&self, owner: UserId, ids: &[i32]) -> Result<Vec<i32>, Error> {
+        let rows = self.rows(sql::LOCK_DIDS, &[&owner.0, &ids]).await?;
+        rows.iter()
+            .map(|row| reader(sql::LOCK_DIDS, row).column("id"))
+            .collect()
+    }
+
+    /// One of these DIDs, which were locked, that another active campaign has.
+    pub async fn did_in_use(
+        &self,
+        owner: UserId,
+        campaign_id: i32,
+        ids: &[i32],
+    ) -> Result<Option<DidInUse>, Error> {
+        let row = self
+            .row(sql::DID_IN_USE, &[&owner.0, &campaign_id, &ids])
+            .await?;
+        row.map(|row| {
+            let get = reader(sql::DID_IN_USE, &row);
+            Ok(DidInUse {
+                number: get.column("number")?,
+                campaign_id: get.column("campaign_id")?,
+                campaign_name: get.column("campaign_name")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Ties exactly these DIDs, which were locked, to a campaign that was locked.
+    pub async fn tie_dids(&self, campaign_id: i32, ids: &[i32]) -> Result<(), Error> {
+        self.rows(sql::UNTIE, &[&campaign_id, &ids]).await?;
+        self.rows(sql::TIE, &[&campaign_id, &ids]).await?;
+        Ok(())
+    }
 }

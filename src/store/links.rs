@@ -1,6 +1,204 @@
-//! Links as their sellers manage them.
+//! Links of campaigns to clients, as sellers manage them. What their calls used is counted elsewhere.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::Error;
+use super::request::Request;
+use super::rows::reader;
+use super::sql::Sql;
+use crate::domain::UserId;
 
 /// The statements.
 pub mod sql {
-    crate::store::sql::statements! { "api/links"; }
+    crate::store::sql::statements! { "api/links";
+        CLIENT_EXISTS = "client_exists",
+        CREATE = "create",
+        DELETE = "delete",
+        EXISTS = "exists",
+        LOCK = "lock",
+        OF_CAMPAIGN = "of_campaign",
+        ONE = "one",
+        UPDATE = "update",
+    }
+}
+
+/// A link with its client.
+#[derive(Debug, Clone)]
+pub struct LinkRow {
+    /// Its id.
+    pub id: i32,
+    /// The campaign it belongs to.
+    pub campaign_id: i32,
+    /// The client it leads to.
+    pub client_id: i32,
+    /// The client's name in Asterisk.
+    pub client_identifier: String,
+    /// The client's name.
+    pub client_name: String,
+    /// The client's department.
+    pub client_department: Option<String>,
+    /// `active` or `inactive`.
+    pub status: String,
+    /// Most calls at once.
+    pub max_concurrency: i32,
+    /// Most answered calls ever, if there is such a cap.
+    pub total_calls_allowed: Option<i32>,
+    /// Calls answered.
+    pub current_total_calls: i32,
+    /// Its tier; lower is tried first.
+    pub forwarding_priority: i32,
+    /// Its share in a weighted campaign.
+    pub weight: i32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed; calls do not count as a change.
+    pub updated_at: Timestamp,
+}
+
+/// A link to be made.
+#[derive(Debug)]
+pub struct NewLinkRow<'a> {
+    /// Its client.
+    pub client_id: i32,
+    /// Its status.
+    pub status: &'a str,
+    /// Most calls at once.
+    pub max_concurrency: i32,
+    /// Most answered calls ever.
+    pub total_calls_allowed: Option<i32>,
+    /// Its tier.
+    pub forwarding_priority: i32,
+    /// Its share.
+    pub weight: i32,
+}
+
+/// A change of a link; what is `None` stays.
+#[derive(Debug, Default)]
+pub struct LinkChange<'a> {
+    /// New status.
+    pub status: Option<&'a str>,
+    /// New cap of calls at once.
+    pub max_concurrency: Option<i32>,
+    /// New cap of answered calls, which may be none.
+    pub total_calls_allowed: Option<Option<i32>>,
+    /// New tier.
+    pub forwarding_priority: Option<i32>,
+    /// New share.
+    pub weight: Option<i32>,
+}
+
+impl LinkRow {
+    fn from_row(sql: Sql, row: &Row) -> Result<Self, Error> {
+        let get = reader(sql, row);
+        Ok(Self {
+            id: get.column("id")?,
+            campaign_id: get.column("campaign_id")?,
+            client_id: get.column("client_id")?,
+            client_identifier: get.column("client_identifier")?,
+            client_name: get.column("client_name")?,
+            client_department: get.column("client_department")?,
+            status: get.column("status")?,
+            max_concurrency: get.column("max_concurrency")?,
+            total_calls_allowed: get.column("total_calls_allowed")?,
+            current_total_calls: get.column("current_total_calls")?,
+            forwarding_priority: get.column("forwarding_priority")?,
+            weight: get.column("weight")?,
+            created_at: get.column("created_at")?,
+            updated_at: get.column("updated_at")?,
+        })
+    }
+}
+
+impl Request {
+    /// The links of a seller's campaign, by tier.
+    pub async fn links(&self, owner: UserId, campaign_id: i32) -> Result<Vec<LinkRow>, Error> {
+        let rows = self
+            .rows(sql::OF_CAMPAIGN, &[&owner.0, &campaign_id])
+            .await?;
+        rows.iter()
+            .map(|row| LinkRow::from_row(sql::OF_CAMPAIGN, row))
+            .collect()
+    }
+
+    /// A link of a campaign, which nobody else changes, and no call counts on, until the end of the transaction.
+    pub async fn lock_link(&self, campaign_id: i32, id: i32) -> Result<Option<LinkRow>, Error> {
+        let row = self.row(sql::LOCK, &[&campaign_id, &id]).await?;
+        row.map(|row| LinkRow::from_row(sql::LOCK, &row))
+            .transpose()
+    }
+
+    /// Whether a campaign, whoever's it is, has such a link.
+    pub async fn link_exists(&self, campaign_id: i32, id: i32) -> Result<bool, Error> {
+        let row = self.one(sql::EXISTS, &[&id, &campaign_id]).await?;
+        reader(sql::EXISTS, &row).column("there")
+    }
+
+    /// Whether there is such a client, active or not.
+    pub async fn client_exists(&self, id: i32) -> Result<bool, Error> {
+        let row = self.one(sql::CLIENT_EXISTS, &[&id]).await?;
+        reader(sql::CLIENT_EXISTS, &row).column("there")
+    }
+
+    /// Makes a link of a campaign. [`Error::broken`] tells whether the client is linked already, or gone.
+    pub async fn create_link(
+        &self,
+        campaign_id: i32,
+        new: &NewLinkRow<'_>,
+    ) -> Result<LinkRow, Error> {
+        let row = self
+            .one(
+                sql::CREATE,
+                &[
+                    &campaign_id,
+                    &new.client_id,
+                    &new.status,
+                    &new.max_concurrency,
+                    &new.total_calls_allowed,
+                    &new.forwarding_priority,
+                    &new.weight,
+                ],
+            )
+            .await?;
+        let id = reader(sql::CREATE, &row).column("id")?;
+        self.link(campaign_id, id).await
+    }
+
+    /// Changes a link that was locked.
+    pub async fn update_link(
+        &self,
+        campaign_id: i32,
+        id: i32,
+        change: &LinkChange<'_>,
+    ) -> Result<LinkRow, Error> {
+        let (given, total) = (
+            change.total_calls_allowed.is_some(),
+            change.total_calls_allowed.flatten(),
+        );
+        self.rows(
+            sql::UPDATE,
+            &[
+                &id,
+                &given,
+                &total,
+                &change.status,
+                &change.max_concurrency,
+                &change.forwarding_priority,
+                &change.weight,
+            ],
+        )
+        .await?;
+        self.link(campaign_id, id).await
+    }
+
+    /// Deletes a link that was locked.
+    pub async fn delete_link(&self, id: i32) -> Result<(), Error> {
+        self.rows(sql::DELETE, &[&id]).await?;
+        Ok(())
+    }
+
+    async fn link(&self, campaign_id: i32, id: i32) -> Result<LinkRow, Error> {
+        let row = self.one(sql::ONE, &[&campaign_id, &id]).await?;
+        LinkRow::from_row(sql::ONE, &row)
+    }
 }

@@ -43,16 +43,47 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
     }
 }
 
+/// The body of an operation that does without one; an empty object counts as none.
+pub async fn read_optional<T: DeserializeOwned>(
+    request: Request,
+    form: &Form,
+) -> Result<Option<T>, Problem> {
+    let json = is_json(request.headers());
+    let bytes = read_bytes(request).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if !json {
+        return Err(not_json());
+    }
+    let object = match parse_object(&bytes) {
+        Ok(object) => object,
+        Err(problem) if problem.code() == "empty_body" => return Ok(None),
+        Err(problem) => return Err(problem),
+    };
+    let read = form.read(object).map_err(Problem::fields)?;
+    serde_json::from_value(Value::Object(read))
+        .map(Some)
+        .map_err(|error| {
+            tracing::error!(%error, form = form.name, "a checked body does not fit its type");
+            Problem::internal()
+        })
+}
+
 /// Any JSON object.
 pub async fn read_object(request: Request) -> Result<Map<String, Value>, Problem> {
     if !is_json(request.headers()) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not_json",
-            "Send the body as JSON, with `Content-Type: application/json`.",
-        ));
+        return Err(not_json());
     }
     parse_object(&read_bytes(request).await?)
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "Send the body as JSON, with `Content-Type: application/json`.",
+    )
 }
 
 /// A JSON object from its bytes.

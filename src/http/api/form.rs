@@ -77,6 +77,8 @@ pub enum Kind {
     },
     /// A point in time, RFC 3339; without offset it is UTC.
     Moment,
+    /// Nothing: the field may not be there. The message says why.
+    Refused(&'static str),
 }
 
 /// The form of a text.
@@ -156,6 +158,11 @@ impl Field {
         Self::new(name, Kind::Moment)
     }
 
+    /// A field that may not be there, though others that are not known may be.
+    pub const fn refused(name: &'static str, why: &'static str) -> Self {
+        Self::new(name, Kind::Refused(why))
+    }
+
     /// Must be there.
     #[must_use]
     pub const fn required(mut self) -> Self {
@@ -208,7 +215,7 @@ impl Form {
                 Some(Value::Null) if field.nullable => {
                     read.insert(field.name.into(), Value::Null);
                 }
-                Some(Value::Null) => {
+                Some(Value::Null) if !matches!(field.kind, Kind::Refused(_)) => {
                     errors.insert(field.name.into(), json!(["May not be null."]));
                 }
                 Some(value) => match field.kind.read(value) {
@@ -246,7 +253,11 @@ impl Form {
     }
 
     fn names(&self) -> String {
-        let names: Vec<&str> = self.fields.iter().map(|field| field.name).collect();
+        let known = self.fields.iter();
+        let names: Vec<&str> = known
+            .filter(|field| !matches!(field.kind, Kind::Refused(_)))
+            .map(|field| field.name)
+            .collect();
         names.join(", ")
     }
 
@@ -354,6 +365,7 @@ impl Kind {
                 }
                 _ => wrong(format!("Must be a list of at most {max} words.")),
             },
+            Self::Refused(why) => wrong((*why).into()),
             Self::Moment => match value.as_str().and_then(parse_moment) {
                 Some(moment) => Ok(json!(moment.to_string())),
                 None => wrong(
@@ -400,6 +412,7 @@ impl Kind {
                 "items": { "type": "string", "minLength": 1, "maxLength": 100 },
             }),
             Self::Moment => json!({ "type": "string", "format": "date-time" }),
+            Self::Refused(why) => json!({ "not": {}, "description": why }),
         }
     }
 }

@@ -168,7 +168,7 @@ fn request_body(meta: &Meta, form: &Form) -> Value {
     if let Some(example) = meta.example {
         content["example"] = serde_json::from_str(example).unwrap_or(Value::Null);
     }
-    json!({ "required": true, "content": { "application/json": content } })
+    json!({ "required": !meta.body_optional, "content": { "application/json": content } })
 }
 
 fn problem_schema() -> Value {

@@ -36,6 +36,8 @@ pub struct Meta {
     pub(super) session_only: bool,
     pub(super) parameters: Vec<Parameter>,
     pub(super) form: Option<&'static Form>,
+    /// It does without a body.
+    pub(super) body_optional: bool,
     pub(super) answers: Vec<Answer>,
     /// Statuses of problems beside those that follow from the rest.
     pub(super) problems: Vec<u16>,
@@ -108,6 +110,7 @@ impl Operation {
                 session_only: false,
                 parameters: Vec::new(),
                 form: None,
+                body_optional: false,
                 answers: Vec::new(),
                 problems: Vec::new(),
                 example: None,
@@ -156,6 +159,14 @@ impl Operation {
     #[must_use]
     pub fn body(mut self, form: &'static Form) -> Self {
         self.meta.form = Some(form);
+        self
+    }
+
+    /// Its body, if there is one: the handler reads it with [`super::body::read_optional`].
+    #[must_use]
+    pub fn body_if_any(mut self, form: &'static Form) -> Self {
+        self.meta.form = Some(form);
+        self.meta.body_optional = true;
         self
     }
 

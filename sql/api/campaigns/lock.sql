@@ -1,0 +1,5 @@
+-- A campaign ($2) of a seller ($1), to be changed, with its ties and links. Calls do not wait for this lock.
+select id, name, status, routing_strategy, dial_timeout_seconds, description, created_at, updated_at
+from campaigns
+where user_id = $1 and id = $2
+for no key update

@@ -1,0 +1,7 @@
+-- A link ($2) of a campaign ($1).
+select s.id, s.campaign_id, s.client_id, c.client_identifier, c.name as client_name, c.department as client_department, s.status,
+       s.max_concurrency, s.total_calls_allowed, s.current_total_calls, s.forwarding_priority, s.weight,
+       s.created_at, s.updated_at
+from campaign_client_settings s
+join clients c on c.id = s.client_id
+where s.campaign_id = $1 and s.id = $2
