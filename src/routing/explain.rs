@@ -3,7 +3,8 @@
 use super::offer::resolved;
 use super::{Engine, Error};
 use crate::domain::{Decision, DialledNumber, Question, RefusalReason, decide};
-use crate::store::offers::{Campaign, Link, ResolvedDid};
+use crate::store::internal::Address;
+use crate::store::offers::{Campaign, Link, ResolvedDid, RoutingView};
 
 /// A decision that was not carried out.
 #[derive(Debug, Clone)]
@@ -24,28 +25,41 @@ impl Engine {
     /// Decides as for a new call, by the same function, on the same data.
     pub async fn explain(&self, number: &DialledNumber) -> Result<Explanation, Error> {
         let view = self.store.routing_view(number).await?;
-        let found = resolved(view.did.as_ref(), view.campaign.as_ref());
-        let (decided, refusal) = match found {
-            Err(reason) => (None, Some(reason)),
-            Ok(None) => (None, Some(RefusalReason::NoActiveCampaignForDid)),
-            Ok(Some((_, campaign))) => {
-                let question = Question {
-                    strategy: campaign.strategy,
-                    rotation: campaign.rotation.clone(),
-                    candidates: view.links.iter().map(|l| l.candidate.clone()).collect(),
-                    tried: Vec::new(),
-                };
-                let decision = decide(&question);
-                let refusal = decision.chosen().is_none().then(|| decision.refusal());
-                (Some((question, decision)), refusal)
-            }
-        };
-        Ok(Explanation {
-            did: view.did,
-            campaign: view.campaign,
-            links: view.links,
-            decided,
-            refusal,
-        })
+        Ok(explained(view))
+    }
+
+    /// As [`Self::explain`], with what dialling the targets needs.
+    pub async fn explain_with_addresses(
+        &self,
+        number: &DialledNumber,
+    ) -> Result<(Explanation, Vec<Address>), Error> {
+        let (view, addresses) = self.store.routing_view_with_addresses(number).await?;
+        Ok((explained(view), addresses))
+    }
+}
+
+fn explained(view: RoutingView) -> Explanation {
+    let found = resolved(view.did.as_ref(), view.campaign.as_ref());
+    let (decided, refusal) = match found {
+        Err(reason) => (None, Some(reason)),
+        Ok(None) => (None, Some(RefusalReason::NoActiveCampaignForDid)),
+        Ok(Some((_, campaign))) => {
+            let question = Question {
+                strategy: campaign.strategy,
+                rotation: campaign.rotation.clone(),
+                candidates: view.links.iter().map(|l| l.candidate.clone()).collect(),
+                tried: Vec::new(),
+            };
+            let decision = decide(&question);
+            let refusal = decision.chosen().is_none().then(|| decision.refusal());
+            (Some((question, decision)), refusal)
+        }
+    };
+    Explanation {
+        did: view.did,
+        campaign: view.campaign,
+        links: view.links,
+        decided,
+        refusal,
     }
 }

@@ -217,7 +217,7 @@ impl Store {
     }
 }
 
-async fn read_view(
+pub(super) async fn read_view(
     transaction: &Transaction,
     number: &DialledNumber,
     look: Look<'_>,

@@ -30,8 +30,16 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// As [`Self::preamble`], for statements that are planned for their parameters.
+    fn planned(self) -> String {
+        format!(
+            "{}; set local plan_cache_mode = force_custom_plan",
+            self.preamble()
+        )
+    }
+
     /// What begins a transaction of this reach. Holds no text from outside.
-    fn preamble(self) -> String {
+    pub(super) fn preamble(self) -> String {
         match self {
             Self::Tenant(user) => format!(
                 "begin; set local role capconduit_api; set local capconduit.user_id = '{}'",
@@ -104,7 +112,21 @@ impl Store {
             .await
     }
 
-    /// As [`Self::once`], on a connection for exports.
+    /// As [`Self::once`], planned anew for these parameters: for statements whose parameters decide which
+    /// index serves them.
+    pub async fn once_planned(
+        &self,
+        reach: Reach,
+        sql: Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let transaction = Transaction::on(self.for_request().await?);
+        transaction
+            .run_all(Some(&reach.planned()), &[(sql, parameters)])
+            .await
+    }
+
+    /// As [`Self::once_planned`], on a connection for exports.
     pub async fn once_for_export(
         &self,
         reach: Reach,
@@ -113,7 +135,7 @@ impl Store {
     ) -> Result<Vec<Row>, Error> {
         let transaction = Transaction::on(self.for_export().await?);
         transaction
-            .run_all(Some(&reach.preamble()), &[(sql, parameters)])
+            .run_all(Some(&reach.planned()), &[(sql, parameters)])
             .await
     }
 }

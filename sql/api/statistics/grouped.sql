@@ -1,0 +1,52 @@
+-- Calls counted by $16: campaign, client, did, status, or the hour or day (UTC) they began; at most $17 groups,
+-- those by time in their order, others the busiest first. A call counts as answered, refused or abandoned by its
+-- status, and as failed if it is none of these.
+-- $1 seller; $2 from, $3 before; $4 campaign, $5 DID, $6 client; $7 statuses; $8 refusal reason; $9 dialled
+-- number; $10 caller's number, of which $11 says that it is only the beginning; $12 and $13 shortest and longest
+-- duration; $14 text to look for in numbers and names, $15 its digits. Each may be null.
+with grouped as (
+    select case $16::text when 'campaign' then l.campaign_id when 'client' then l.client_id
+                          when 'did' then l.did_id end as id,
+           case $16 when 'status' then l.call_status::text
+                    when 'hour' then to_char(l.timestamp_start, 'YYYY-MM-DD"T"HH24:00:00+00:00')
+                    when 'day' then to_char(l.timestamp_start, 'YYYY-MM-DD') end as key,
+           count(*) as calls,
+           count(*) filter (where l.call_status = 'ANSWERED') as answered,
+           count(*) filter (where starts_with(l.call_status, 'REJECTED')) as refused,
+           count(*) filter (where l.call_status = 'ABANDONED') as abandoned,
+           coalesce(sum(l.billsec_seconds), 0)::bigint as billed_seconds,
+           avg(l.duration_seconds)::float8 as average_duration_seconds
+    from call_logs l
+    where ($1::int is null or l.user_id = $1)
+      and ($2::timestamptz is null or l.timestamp_start >= $2)
+      and ($3::timestamptz is null or l.timestamp_start < $3)
+      and ($4::int is null or l.campaign_id = $4)
+      and ($5::int is null or l.did_id = $5)
+      and ($6::int is null or l.client_id = $6)
+      and ($7::text[] is null or l.call_status = any ($7))
+      and ($8::text is null or l.refusal_reason = $8)
+      and ($9::text is null or l.incoming_did_number = $9)
+      and ($10::text is null or case when $11::boolean then starts_with(l.caller_id_num, $10)
+                                     else l.caller_id_num = $10 end)
+      and ($12::int is null or l.duration_seconds >= $12)
+      and ($13::int is null or l.duration_seconds <= $13)
+      and ($14::text is null
+           or position(lower($14) in lower(l.caller_id_name)) > 0
+           or position($14 in l.caller_id_num) > 0
+           or position($14 in l.incoming_did_number) > 0
+           or position($15::text in regexp_replace(l.caller_id_num, '\D', '', 'g')) > 0
+           or position($15::text in regexp_replace(l.incoming_did_number, '\D', '', 'g')) > 0
+           or l.campaign_id in (select id from campaigns where position(lower($14) in lower(name)) > 0)
+           or l.client_id in (select id from clients where position(lower($14) in lower(name)) > 0))
+    group by 1, 2
+)
+select g.id, coalesce(g.key, g.id::text) as key, coalesce(c.name, d.number, cl.name) as name,
+       g.calls, g.answered, g.refused, g.abandoned,
+       g.calls - g.answered - g.refused - g.abandoned as failed,
+       g.billed_seconds, g.average_duration_seconds
+from grouped g
+left join campaigns c on $16 = 'campaign' and c.id = g.id
+left join dids d on $16 = 'did' and d.id = g.id
+left join clients cl on $16 = 'client' and cl.id = g.id
+order by case when $16 in ('hour', 'day') then g.key end, g.calls desc, g.id, g.key
+limit $17
