@@ -229,3 +229,7 @@ create policy tenant on campaign_dids to capconduit_api
     using (exists (select from campaigns c where c.id = campaign_id))
     with check (exists (select from campaigns c where c.id = campaign_id)
                 and exists (select from dids d where d.id = did_id));
+
+-- The audit log is read by who did it, and by when.
+create index audit_log_actor_idx on audit_log (actor, audit_id desc);
+create index audit_log_at_idx on audit_log (at);

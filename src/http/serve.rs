@@ -55,6 +55,11 @@ impl Limits {
     };
 }
 
+/// Among the extensions of a request: cancelled when its connection is asked to end. An answer that would
+/// go on for ever ends then.
+#[derive(Debug, Clone)]
+pub struct Ending(pub CancellationToken);
+
 /// Wait after an accept error: out of file descriptors, it would come again at once.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -114,9 +119,12 @@ async fn connection(
     end: CancellationToken,
 ) {
     let router = TowerToHyperService::new(router);
+    let ending = Ending(CancellationToken::new());
+    let told = ending.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(told.clone());
         router.call(request)
     });
     let mut connection = pin!(
@@ -131,6 +139,7 @@ async fn connection(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = asked_to_end => {
+            ending.0.cancel();
             connection.as_mut().graceful_shutdown();
             let Ok(result) = tokio::time::timeout(limits.drain, connection).await else {
                 tracing::debug!(%peer, "dropping an HTTP connection that does not end");
