@@ -262,3 +262,7 @@ grant insert (campaign_id, client_id, status, max_concurrency, total_calls_allow
     on campaign_client_settings to capconduit_api;
 grant update (status, max_concurrency, total_calls_allowed, forwarding_priority, weight, updated_at)
     on campaign_client_settings to capconduit_api;
+
+-- The audit log is read by who did it, and by when.
+create index audit_log_actor_idx on audit_log (actor, audit_id desc);
+create index audit_log_at_idx on audit_log (at);

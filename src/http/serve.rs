@@ -61,6 +61,11 @@ const UNREAD_LIMIT: Duration = Duration::from_secs(30);
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// Among the extensions of a request: cancelled when its connection is asked to end. An answer that would
+/// go on for ever ends then.
+#[derive(Debug, Clone)]
+pub struct Ending(pub CancellationToken);
+
 /// Wait after an accept error: out of file descriptors, it would come again at once.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -123,9 +128,12 @@ async fn connection(
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_LIMIT));
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
+    let ending = Ending(CancellationToken::new());
+    let told = ending.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(told.clone());
         router.call(request)
     });
     let mut connection = pin!(
@@ -141,6 +149,7 @@ async fn connection(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = asked_to_end => {
+            ending.0.cancel();
             connection.as_mut().graceful_shutdown();
             let Ok(result) = tokio::time::timeout(limits.drain, connection).await else {
                 tracing::debug!(%peer, "dropping an HTTP connection that does not end");

@@ -186,7 +186,12 @@ async fn admit(api: &Api, operation: &Meta, request: &mut Request) -> Result<(),
     Ok(())
 }
 
-async fn authenticate(api: &Api, headers: &HeaderMap, address: IpAddr) -> Result<Caller, Problem> {
+/// Whose login, or key, the headers hold.
+pub async fn authenticate(
+    api: &Api,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<Caller, Problem> {
     let Some(token) = cookie(headers, "session") else {
         return Err(Problem::unauthorized(
             "not_logged_in",

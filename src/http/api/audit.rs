@@ -1,8 +1,221 @@
 //! The audit log: who changed what.
 
-use super::operation::Operation;
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
-/// The operations.
+use super::access::{Access, Caller};
+use super::moment::Moment;
+use super::operation::Operation;
+use super::query::{Parameter, ParameterKind, Query, parameter};
+use super::{Api, Problem};
+use crate::domain::Role;
+use crate::store::audit::{AuditFilter, AuditRow};
+
+/// The operations on the audit log.
 pub fn operations() -> Vec<Operation> {
-    Vec::new()
+    vec![
+        Operation::get("/api/seller/audit", "listAudit", list)
+            .tagged("audit", "List the changes of your things")
+            .about("Whoever made them. Where others made them from is not shown.")
+            .access(Access::Seller)
+            .query(&FILTERS)
+            .answers::<AuditPage>(200, "Changes, newest first.")
+            .problems(&[400]),
+        Operation::get("/api/admin/audit", "listAllAudit", list)
+            .tagged("audit", "List all changes")
+            .access(Access::Staff)
+            .query(&FILTERS)
+            .query(&[parameter(
+                "user_id",
+                ParameterKind::Integer,
+                "Only changes of this seller's things.",
+            )])
+            .answers::<AuditPage>(200, "Changes, newest first.")
+            .problems(&[400]),
+    ]
+}
+
+const FILTERS: [Parameter; 8] = [
+    parameter(
+        "cursor",
+        ParameterKind::Text,
+        "`nextCursor` of the page before. Without it, the newest changes.",
+    ),
+    parameter(
+        "per_page",
+        ParameterKind::Integer,
+        "Entries on a page, at most 200; 50 unless said.",
+    ),
+    parameter(
+        "actor",
+        ParameterKind::Text,
+        "Only changes by this account or program.",
+    ),
+    parameter(
+        "object_type",
+        ParameterKind::Text,
+        "Only changes of such things: `did`, `campaign`, `link`, …",
+    ),
+    parameter(
+        "object_id",
+        ParameterKind::Text,
+        "Only changes of the thing with this id.",
+    ),
+    parameter(
+        "action",
+        ParameterKind::Text,
+        "Only such changes: `create`, `update`, `delete`, …",
+    ),
+    parameter(
+        "start_date",
+        ParameterKind::Moment,
+        "Only changes on or after this day (UTC), as 2026-01-31.",
+    ),
+    parameter(
+        "end_date",
+        ParameterKind::Moment,
+        "Only changes on or before this day (UTC), as 2026-01-31.",
+    ),
+];
+
+/// A page of the audit log.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditPage {
+    items: Vec<AuditEntry>,
+    per_page: i64,
+    /// Leads to the next page; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// A change.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    id: i64,
+    at: Moment,
+    actor_id: Option<i32>,
+    /// Account or program that made it.
+    actor: String,
+    /// How it was let in: `session:<id>`, `key:<id>`, `internal`, `cli`.
+    via: Option<String>,
+    /// The seller whose thing was changed.
+    user_id: Option<i32>,
+    action: String,
+    object_type: String,
+    object_id: String,
+    /// The thing before the change, as the API shows it.
+    before: Option<Value>,
+    /// The thing after the change.
+    after: Option<Value>,
+    reason: Option<String>,
+    request_id: Option<String>,
+    address: Option<String>,
+}
+
+impl AuditEntry {
+    /// As the caller may see it: where others were when they made it is not a seller's business.
+    fn of(row: AuditRow, caller: &Caller) -> Self {
+        let whole = caller.role != Role::User || row.actor_id == Some(caller.user_id.0);
+        Self {
+            id: row.audit_id,
+            at: Moment(row.at),
+            actor_id: row.actor_id,
+            actor: row.actor,
+            via: whole.then_some(row.via),
+            user_id: row.user_id,
+            action: row.action,
+            object_type: row.object_type,
+            object_id: row.object_id,
+            before: row.before,
+            after: row.after,
+            reason: row.reason,
+            request_id: row.request_id.filter(|_| whole),
+            address: row.address.filter(|_| whole),
+        }
+    }
+}
+
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<AuditPage>, Problem> {
+    let per_page = query.page(50)?.per_page;
+    let filter = AuditFilter {
+        before: cursor(&query)?,
+        user_id: match caller.role {
+            Role::User => Some(caller.user_id.0),
+            Role::Admin | Role::Staff => query.id("user_id"),
+        },
+        actor: query.checked("actor", 100)?,
+        object_type: query.checked("object_type", 100)?,
+        object_id: query.checked("object_id", 100)?,
+        action: query.checked("action", 100)?,
+        from: day(&query, "start_date")?.and_then(start_of),
+        // The last day there is has no day after it: then nothing ends the time asked for.
+        to: day(&query, "end_date")?
+            .and_then(|day| day.tomorrow().ok())
+            .and_then(start_of),
+    };
+    // One more than asked for tells whether there is another page.
+    let mut rows = api
+        .store
+        .audit_log(caller.reach(), &filter, per_page + 1)
+        .await?;
+    let more = rows.len() as i64 > per_page;
+    rows.truncate(per_page as usize);
+    let last = rows.last().filter(|_| more);
+    Ok(Json(AuditPage {
+        next_cursor: last.map(|row| row.audit_id.to_string()),
+        items: rows
+            .into_iter()
+            .map(|row| AuditEntry::of(row, &caller))
+            .collect(),
+        per_page,
+    }))
+}
+
+fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
+    let Some(text) = query.text("cursor") else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(id) if id > 0 => Ok(Some(id)),
+        _ => Err(Problem::bad_request(
+            "bad_parameter",
+            "`cursor` must be the `nextCursor` of an earlier answer.",
+        )),
+    }
+}
+
+fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
+    let Some(text) = query.text(name) else {
+        return Ok(None);
+    };
+    // jiff reads more than this: times, other spellings.
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    match text.parse() {
+        Ok(day) if shaped => Ok(Some(day)),
+        _ => Err(Problem::bad_request(
+            "bad_parameter",
+            format!("`{name}` must be a day such as 2026-01-31."),
+        )),
+    }
+}
+
+/// None for days that no column can hold.
+fn start_of(day: Date) -> Option<Timestamp> {
+    let zoned = day.to_zoned(TimeZone::UTC).ok()?;
+    Some(zoned.timestamp())
 }

@@ -1,8 +1,710 @@
-//! A stream of what happens to calls.
+//! A stream of what happens to calls, of all daemons on the database.
+//!
+//! The source is the database: while somebody listens, one task looks at the calls under way twice a second
+//! and tells what is different from the look before ([`Calls::advance`], which is pure). Invariants: memory is
+//! bounded, whoever does not read; nobody hears of another seller's calls; a stream ends soon after the
+//! login it was opened with.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, http::HeaderName};
+use futures_util::stream;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use super::access::{Access, Caller, authenticate};
+use super::live::CallState;
+use super::moment::Moment;
 use super::operation::Operation;
+use super::{Api, Problem};
+use crate::clock;
+use crate::domain::{Role, UserId};
+use crate::http::Ending;
+use crate::store::live::{EndedCall, SeenAttempt, SeenCall};
+use crate::store::{self, Store};
+use crate::telemetry::Chain;
 
-/// The operations.
+/// The operation.
 pub fn operations() -> Vec<Operation> {
-    Vec::new()
+    vec![
+        Operation::get("/api/events", "events", events)
+            .tagged("calls", "Follow what happens to calls")
+            .about(
+                "Server-sent events; sellers get those of their calls, staff and administrators all. First \
+                 `snapshot` with `calls` under way, then `call.started`, `call.offered`, `call.answered` and \
+                 `call.ended`, each with JSON: `callId`, `did`, `callerNumber`, `campaignId`, `clientId`, \
+                 `attempt`, `status`, `reason`, `at`, as far as they apply. Events come within a second, \
+                 from all daemons on the database.\n\n\
+                 Who reads too slowly gets `lagged` with the number of events `missed`, then a new \
+                 `snapshot`. The header Last-Event-ID is ignored: after a new connection the snapshot tells \
+                 what is under way, the log what has ended. A comment every 15 seconds shows that the \
+                 stream is alive; it ends with the login, after an hour, and when the daemon ends. An \
+                 account may have 10 streams open.",
+            )
+            .access(Access::SignedIn)
+            .answers_other(200, "The stream.", "text/event-stream"),
+    ]
+}
+
+/// How often the database is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Calls that ended so long before the last look are looked for again: their transaction may have been open
+/// then, and daemons' clocks differ.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
+
+/// Comment that shows the stream is alive; the login is looked at again, too.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a new stream waits for the first look.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
+/// Events kept for streams that are behind.
+const KEPT: usize = 4_096;
+
+/// Streams of one account.
+const STREAMS_OF_ACCOUNT: usize = 10;
+
+/// Streams in all.
+const STREAMS: usize = 1_000;
+
+/// Something that happened to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Happening {
+    event: &'static str,
+    user_id: Option<UserId>,
+    data: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    call_id: i64,
+    did: &'a str,
+    caller_number: Option<&'a str>,
+    campaign_id: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    at: Moment,
+}
+
+impl<'a> Told<'a> {
+    fn of(call: &'a SeenCall, at: Timestamp) -> Self {
+        Self {
+            call_id: call.call_id.0,
+            did: &call.did_number,
+            caller_number: call.caller_number.as_deref(),
+            campaign_id: call.campaign_id.map(|id| id.0),
+            client_id: None,
+            attempt: None,
+            status: None,
+            reason: None,
+            at: Moment(at),
+        }
+    }
+
+    fn happening(&self, event: &'static str, user_id: Option<UserId>) -> Happening {
+        Happening {
+            event,
+            user_id,
+            data: json!(self),
+        }
+    }
+}
+
+/// What was told of the calls so far.
+#[derive(Debug, Default)]
+struct Calls {
+    under_way: BTreeMap<i64, SeenCall>,
+    /// Calls whose end was told, or lies before the first look; with their end.
+    ended: HashMap<i64, Timestamp>,
+}
+
+impl Calls {
+    /// Takes over a look and returns what is new in it.
+    fn advance(&mut self, under_way: Vec<SeenCall>, ended: Vec<EndedCall>) -> Vec<Happening> {
+        let mut news = Vec::new();
+        let mut before = std::mem::take(&mut self.under_way);
+        for call in under_way {
+            let id = call.call_id.0;
+            if self.ended.contains_key(&id) {
+                continue;
+            }
+            changes(before.get(&id), &call, &mut news);
+            self.under_way.insert(id, call);
+        }
+        for end in ended {
+            let id = end.call.call_id.0;
+            if self.ended.insert(id, end.ended_at).is_some() {
+                continue;
+            }
+            // The end may have come after the look at those under way.
+            let seen = self.under_way.remove(&id).or_else(|| before.remove(&id));
+            changes(seen.as_ref(), &end.call, &mut news);
+            let told = Told {
+                client_id: end.client_id.map(|id| id.0),
+                status: end.status.as_deref(),
+                reason: end.reason.as_deref(),
+                ..Told::of(&end.call, end.ended_at)
+            };
+            news.push(told.happening("call.ended", end.call.user_id));
+        }
+        news
+    }
+
+    /// Forgets ends that no look finds any more.
+    fn forget_before(&mut self, since: Timestamp) {
+        self.ended.retain(|_, ended_at| *ended_at >= since);
+    }
+
+    /// Those under way, as far as they are the business of a listener.
+    fn snapshot(&self, listener: Option<UserId>) -> Value {
+        let calls: Vec<Value> = self
+            .under_way
+            .values()
+            .filter(|call| listener.is_none() || call.user_id == listener)
+            .map(summary)
+            .collect();
+        json!({ "calls": calls, "at": Moment(clock::now()) })
+    }
+}
+
+/// What happened to a call between two looks.
+fn changes(before: Option<&SeenCall>, call: &SeenCall, news: &mut Vec<Happening>) {
+    if before.is_none() {
+        news.push(Told::of(call, call.started_at).happening("call.started", call.user_id));
+    }
+    for attempt in &call.attempts {
+        let known = before.and_then(|call| {
+            let mut attempts = call.attempts.iter();
+            attempts.find(|known| known.attempt == attempt.attempt)
+        });
+        let told = |event, at| {
+            let told = Told {
+                client_id: Some(attempt.client_id.0),
+                attempt: Some(attempt.attempt),
+                ..Told::of(call, at)
+            };
+            told.happening(event, call.user_id)
+        };
+        if known.is_none() {
+            news.push(told("call.offered", attempt.offered_at));
+        }
+        if let (Some(at), None) = (attempt.answered_at, known.and_then(|k| k.answered_at)) {
+            news.push(told("call.answered", at));
+        }
+    }
+}
+
+fn summary(call: &SeenCall) -> Value {
+    let open: Option<&SeenAttempt> = call.attempts.iter().find(|a| a.ended_at.is_none());
+    let state = match open {
+        Some(attempt) if attempt.answered_at.is_some() => CallState::Talking,
+        Some(_) => CallState::Offered,
+        None if call.refused_at.is_some() => CallState::Refused,
+        None => CallState::Routing,
+    };
+    let mut told = json!(Told {
+        client_id: open.map(|a| a.client_id.0),
+        attempt: open.map(|a| a.attempt),
+        ..Told::of(call, call.started_at)
+    });
+    told["state"] = json!(state);
+    told
+}
+
+/// Where streams come together. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    board: Mutex<Board>,
+    /// Whether the first look was taken.
+    ready: watch::Sender<bool>,
+    news: broadcast::Sender<Arc<(String, Happening)>>,
+}
+
+#[derive(Default)]
+struct Board {
+    streams: HashMap<UserId, usize>,
+    polling: bool,
+    calls: Calls,
+}
+
+impl Hub {
+    /// Nobody listens yet, so nothing is done.
+    pub fn new(store: Store) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            board: Mutex::default(),
+            ready: watch::channel(false).0,
+            news: broadcast::channel(KEPT).0,
+        }))
+    }
+
+    /// A place for one more stream of an account.
+    fn take_seat(&self, user_id: UserId) -> Result<Seat, Problem> {
+        let mut board = self.0.board();
+        let all: usize = board.streams.values().sum();
+        let own = board.streams.get(&user_id).copied().unwrap_or_default();
+        if own >= STREAMS_OF_ACCOUNT {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                format!("You have {STREAMS_OF_ACCOUNT} streams of events open. Close one first."),
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
+        }
+        if all >= STREAMS {
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_streams",
+                format!("There are {STREAMS} streams of events open. Try again later."),
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
+        }
+        board.streams.insert(user_id, own + 1);
+        Ok(Seat {
+            hub: self.clone(),
+            user_id,
+        })
+    }
+
+    /// Sees to it that somebody looks.
+    fn keep_looking(&self) {
+        let mut board = self.0.board();
+        if !board.polling {
+            board.polling = true;
+            tokio::spawn(look_again_and_again(Arc::clone(&self.0)));
+        }
+    }
+
+    /// Waits for the first look, then joins: what is under way, and what happens from there on.
+    async fn join(&self, listener: Option<UserId>) -> Result<(Value, News), Problem> {
+        self.keep_looking();
+        let mut ready = self.0.ready.subscribe();
+        let looked = timeout(FIRST_LOOK, ready.wait_for(|ready| *ready)).await;
+        if !matches!(looked, Ok(Ok(_))) {
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "The database does not answer. Try again in a moment.",
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+        }
+        drop(looked);
+        Ok(self.rejoin(listener))
+    }
+
+    fn rejoin(&self, listener: Option<UserId>) -> (Value, News) {
+        let board = self.0.board();
+        (board.calls.snapshot(listener), self.0.news.subscribe())
+    }
+}
+
+type News = broadcast::Receiver<Arc<(String, Happening)>>;
+
+impl Inner {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under the board's lock.
+    fn stop_looking(&self, board: &mut Board) {
+        board.polling = false;
+        board.calls = Calls::default();
+        self.ready.send_replace(false);
+    }
+}
+
+/// A stream's place; free again when dropped.
+struct Seat {
+    hub: Hub,
+    user_id: UserId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut board = self.hub.0.board();
+        if let Some(own) = board.streams.get_mut(&self.user_id) {
+            *own -= 1;
+            if *own == 0 {
+                board.streams.remove(&self.user_id);
+            }
+        }
+    }
+}
+
+/// Should the task that looks die, the next stream or heartbeat starts another.
+struct Looking {
+    hub: Arc<Inner>,
+    ended: AtomicBool,
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Relaxed) {
+            let mut board = self.hub.board();
+            self.hub.stop_looking(&mut board);
+        }
+    }
+}
+
+/// Looks until nobody listens.
+async fn look_again_and_again(hub: Arc<Inner>) {
+    let looking = Looking {
+        hub,
+        ended: AtomicBool::new(false),
+    };
+    let hub = &looking.hub;
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Names the run of this task, so that ids of events are never the same again.
+    let run = clock::now().as_millisecond();
+    let mut number = 0_u64;
+    let mut last_look = None;
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        {
+            let mut board = hub.board();
+            if board.streams.is_empty() {
+                hub.stop_looking(&mut board);
+                looking.ended.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+        let now = clock::now();
+        match look(hub, last_look, now, &mut |happening| {
+            number += 1;
+            (format!("{run}-{number}"), happening)
+        })
+        .await
+        {
+            Ok(()) => {
+                last_look = Some(now);
+                failing = false;
+            }
+            Err(error) if failing => {
+                tracing::debug!(error = %Chain(&error), "still cannot look at the calls")
+            }
+            Err(error) => {
+                failing = true;
+                tracing::warn!(error = %Chain(&error), "cannot look at the calls for the streams of events");
+            }
+        }
+    }
+}
+
+/// One look, and what is new in it to all that listen.
+async fn look(
+    hub: &Inner,
+    last_look: Option<Timestamp>,
+    now: Timestamp,
+    number: &mut (dyn FnMut(Happening) -> (String, Happening) + Send),
+) -> Result<(), store::Error> {
+    let since = last_look.unwrap_or(now) - OVERLAP;
+    let under_way = hub.store.calls_seen().await?;
+    let (gone, known) = {
+        let mut board = hub.board();
+        board.calls.forget_before(since);
+        let calls = &board.calls;
+        let is_there = |id: &i64| {
+            under_way
+                .binary_search_by_key(id, |call| call.call_id.0)
+                .is_ok()
+        };
+        let gone: Vec<i64> = calls
+            .under_way
+            .keys()
+            .copied()
+            .filter(|id| !is_there(id))
+            .collect();
+        let known: Vec<i64> = calls.ended.keys().copied().collect();
+        (gone, known)
+    };
+    let ended = hub.store.calls_ended(&gone, since, &known).await?;
+    let mut board = hub.board();
+    let news = board.calls.advance(under_way, ended);
+    if last_look.is_none() {
+        // All that was before anybody listened.
+        hub.ready.send_replace(true);
+        return Ok(());
+    }
+    for happening in news {
+        // Without receivers there is nobody to tell.
+        let _ = hub.news.send(Arc::new(number(happening)));
+    }
+    Ok(())
+}
+
+/// A stream.
+struct Listener {
+    api: Api,
+    caller: Caller,
+    headers: HeaderMap,
+    news: News,
+    next: VecDeque<Event>,
+    heartbeat: Interval,
+    ending: Option<Ending>,
+    _seat: Seat,
+}
+
+impl Listener {
+    /// Whose calls it is told of; none for everybody's.
+    fn tenant(caller: &Caller) -> Option<UserId> {
+        match caller.role {
+            Role::User => Some(caller.user_id),
+            Role::Admin | Role::Staff => None,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        let ending = self.ending.clone();
+        loop {
+            if let Some(event) = self.next.pop_front() {
+                return Some(event);
+            }
+            let ended = async {
+                match &ending {
+                    Some(ending) => ending.0.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => return None,
+                _ = self.heartbeat.tick() => {
+                    if !self.is_still_admitted().await {
+                        return None;
+                    }
+                    self.api.events.keep_looking();
+                    return Some(Event::default().comment(""));
+                }
+                news = self.news.recv() => match news {
+                    Ok(news) => self.take(&news),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => self.catch_up(missed),
+                    // The sender lives as long as the API.
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, news: &(String, Happening)) {
+        let (id, happening) = news;
+        let tenant = Self::tenant(&self.caller);
+        if tenant.is_none() || happening.user_id == tenant {
+            self.next.push_back(
+                Event::default()
+                    .id(id)
+                    .event(happening.event)
+                    .data(happening.data.to_string()),
+            );
+        }
+    }
+
+    fn catch_up(&mut self, missed: u64) {
+        let (snapshot, news) = self.api.events.rejoin(Self::tenant(&self.caller));
+        self.news = news;
+        let lagged = json!({ "missed": missed });
+        self.next
+            .push_back(Event::default().event("lagged").data(lagged.to_string()));
+        self.next.push_back(snapshot_event(&snapshot));
+    }
+
+    /// The login is as it was. A database that does not answer ends no stream.
+    async fn is_still_admitted(&self) -> bool {
+        match authenticate(&self.api, &self.headers, self.caller.address).await {
+            Ok(caller) => caller.user_id == self.caller.user_id && caller.role == self.caller.role,
+            Err(problem) => problem.status().is_server_error(),
+        }
+    }
+}
+
+fn snapshot_event(snapshot: &Value) -> Event {
+    Event::default()
+        .event("snapshot")
+        .data(snapshot.to_string())
+}
+
+async fn events(
+    State(api): State<Api>,
+    caller: Caller,
+    ending: Option<Extension<Ending>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let seat = api.events.take_seat(caller.user_id)?;
+    let (snapshot, news) = api.events.join(Listener::tenant(&caller)).await?;
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat.reset();
+    let listener = Listener {
+        caller,
+        headers,
+        news,
+        next: VecDeque::from([snapshot_event(&snapshot)]),
+        heartbeat,
+        ending: ending.map(|Extension(ending)| ending),
+        _seat: seat,
+        api,
+    };
+    let stream = stream::unfold(listener, |mut listener| async move {
+        let event = listener.next().await?;
+        Some((Ok::<_, Infallible>(event), listener))
+    });
+    let mut response = Sse::new(stream).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A proxy that collects the answer before it passes it on would hold every event back.
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CallId, ClientId};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).expect("a time")
+    }
+
+    fn call(id: i64, owner: i32) -> SeenCall {
+        SeenCall {
+            call_id: CallId(id),
+            user_id: Some(UserId(owner)),
+            did_number: "+18005550100".to_owned(),
+            caller_number: None,
+            campaign_id: None,
+            started_at: at(id),
+            refused_at: None,
+            attempts: vec![],
+        }
+    }
+
+    fn offered(mut call: SeenCall, attempt: i32) -> SeenCall {
+        for before in &mut call.attempts {
+            before.ended_at = Some(at(attempt.into()));
+        }
+        call.attempts.push(SeenAttempt {
+            attempt,
+            client_id: ClientId(attempt),
+            offered_at: at(attempt.into()),
+            answered_at: None,
+            ended_at: None,
+        });
+        call
+    }
+
+    fn answered(mut call: SeenCall) -> SeenCall {
+        if let Some(last) = call.attempts.last_mut() {
+            last.answered_at = Some(at(9));
+        }
+        call
+    }
+
+    fn ended(call: SeenCall) -> EndedCall {
+        EndedCall {
+            call,
+            ended_at: at(20),
+            status: Some("ANSWERED".to_owned()),
+            reason: None,
+            client_id: Some(ClientId(2)),
+        }
+    }
+
+    fn names(news: &[Happening]) -> Vec<&'static str> {
+        news.iter().map(|h| h.event).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_none_is_left_out() {
+        let mut calls = Calls::default();
+        let first = call(1, 3);
+        assert_eq!(
+            names(&calls.advance(vec![first.clone()], vec![])),
+            ["call.started"]
+        );
+        // Two attempts and an answer between two looks.
+        let later = answered(offered(offered(first, 1), 2));
+        let news = calls.advance(vec![later.clone()], vec![]);
+        assert_eq!(
+            names(&news),
+            ["call.offered", "call.offered", "call.answered"]
+        );
+        assert_eq!(news[2].data["clientId"], 2);
+        assert_eq!(names(&calls.advance(vec![later.clone()], vec![])), [""; 0]);
+        let end = ended(later.clone());
+        let news = calls.advance(vec![], vec![end.clone()]);
+        assert_eq!(names(&news), ["call.ended"]);
+        assert_eq!(news[0].data["status"], "ANSWERED");
+        assert_eq!(names(&calls.advance(vec![], vec![end])), [""; 0]);
+        // A look that was taken before the end comes late.
+        assert_eq!(names(&calls.advance(vec![later], vec![])), [""; 0]);
+    }
+
+    #[test]
+    fn a_call_that_came_and_went_between_two_looks_is_told_whole() {
+        let mut calls = Calls::default();
+        let whole = answered(offered(call(1, 3), 1));
+        let news = calls.advance(vec![], vec![ended(whole)]);
+        assert_eq!(
+            names(&news),
+            [
+                "call.started",
+                "call.offered",
+                "call.answered",
+                "call.ended"
+            ]
+        );
+        calls.forget_before(at(21));
+        assert!(calls.ended.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_ends_during_a_look_is_not_under_way_any_more() {
+        let mut calls = Calls::default();
+        let whole = offered(call(1, 3), 1);
+        let news = calls.advance(vec![whole.clone()], vec![ended(whole)]);
+        assert_eq!(names(&news), ["call.started", "call.offered", "call.ended"]);
+        assert!(calls.under_way.is_empty());
+    }
+
+    #[test]
+    fn snapshots_show_a_listeners_calls_only() {
+        let mut calls = Calls::default();
+        calls.advance(vec![call(1, 3), offered(call(2, 4), 1)], vec![]);
+        let of = |listener| {
+            let snapshot = calls.snapshot(listener);
+            let ids = snapshot["calls"].as_array().expect("a list").clone();
+            ids.iter()
+                .map(|call| (call["callId"].clone(), call["state"].clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(Some(UserId(3))), [(json!(1), json!("routing"))]);
+        assert_eq!(of(Some(UserId(4))), [(json!(2), json!("offered"))]);
+        assert_eq!(of(None).len(), 2);
+        assert_eq!(of(Some(UserId(5))).len(), 0);
+    }
 }

@@ -93,6 +93,7 @@ pub struct Shared {
     engine: Engine,
     settings: Settings,
     document: String,
+    events: events::Hub,
 }
 
 impl Deref for Api {
@@ -138,7 +139,6 @@ fn operations() -> Vec<Operation> {
         decisions::operations(),
         audit::operations(),
         internal::operations(),
-        docs::operations(),
     ]
     .into_iter()
     .flatten()
@@ -155,6 +155,7 @@ pub fn document() -> Value {
 /// The router of the API.
 pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
     let api = Api(Arc::new(Shared {
+        events: events::Hub::new(store.clone()),
         store,
         engine,
         settings,
@@ -163,6 +164,7 @@ pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
     operation::routes(&api, operations())
         .route("/health", get(health))
         .route("/api/openapi.json", get(openapi_document))
+        .merge(docs::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)

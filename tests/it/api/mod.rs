@@ -7,6 +7,7 @@ mod contract;
 mod dids;
 mod document;
 mod events;
+mod insight;
 mod internal;
 mod isolation;
 mod keys;

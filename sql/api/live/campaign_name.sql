@@ -1,0 +1,2 @@
+-- The name of a campaign ($1).
+select name from campaigns where id = $1
