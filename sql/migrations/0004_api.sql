@@ -266,3 +266,38 @@ grant update (status, max_concurrency, total_calls_allowed, forwarding_priority,
 -- The audit log is read by who did it, and by when.
 create index audit_log_actor_idx on audit_log (actor, audit_id desc);
 create index audit_log_at_idx on audit_log (at);
+
+-- Accounts and clients.
+
+-- Names that differ in case only are refused for new accounts; those that exist may be such.
+create index users_lower_username_idx on users (lower(username));
+create index users_lower_email_idx on users (lower(email));
+
+-- Of existing rows nothing is asked until they change.
+alter table pjsip_endpoints add constraint pjsip_endpoints_direct_media_check
+    check (direct_media in ('yes', 'no', 'nonat', 'update')) not valid;
+alter table pjsip_auths add constraint pjsip_auths_auth_type_check
+    check (auth_type in ('userpass', 'md5', 'google_oauth')) not valid;
+
+-- Asterisk takes a semicolon in a realtime column for the end of a first value and the begin of a second, unless
+-- it is written ^3B: without this the address sip:host;transport=tcp is two addresses, one of them senseless.
+drop view ps_endpoints, ps_aors, ps_auths;
+create view ps_endpoints as
+    select e.id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.direct_media, e.outbound_auth,
+           replace(e.from_user, ';', '^3B')::varchar(240) as from_user, e.from_domain,
+           replace(e.callerid, ';', '^3B')::varchar(240) as callerid,
+           null::text as mailboxes  -- looked for at start by the message waiting module
+    from pjsip_endpoints e join clients c on c.id = e.client_id
+    where c.status = 'active';
+create view ps_aors as
+    select a.id, replace(a.contact, ';', '^3B')::varchar(765) as contact, a.max_contacts, a.qualify_frequency,
+           null::text as mailboxes
+    from pjsip_aors a join clients c on c.id = a.client_id
+    where c.status = 'active';
+create view ps_auths as
+    select a.id, a.auth_type, replace(a.username, ';', '^3B')::varchar(240) as username,
+           replace(a.password, ';', '^3B')::varchar(384) as password,
+           replace(a.realm, ';', '^3B')::varchar(240) as realm
+    from pjsip_auths a join clients c on c.id = a.client_id
+    where c.status = 'active';
+grant select on ps_endpoints, ps_aors, ps_auths to capconduit_asterisk;

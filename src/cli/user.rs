@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use crate::config::Config;
+use crate::domain::account::is_email;
 use crate::password;
 use crate::store::users::{self, NewUser};
 
@@ -43,7 +44,7 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
     check(username, email)?;
     let secret = one_time_password()?;
     let hash = password::hash(&secret)?;
-    let client = super::owner(config).await?;
+    let mut client = super::owner(config).await?;
     let role = match role {
         Role::Admin => "admin",
         Role::Staff => "staff",
@@ -54,8 +55,11 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
         email,
         password_hash: &hash,
         role,
+        status: "active",
+        full_name: None,
+        company_name: None,
     };
-    let id = users::create(&client, &user).await?;
+    let id = users::create(&mut client, &user).await?;
     println!("made user {id} {username} ({role})");
     println!("one-time password, shown only here: {secret}");
     Ok(ExitCode::SUCCESS)
@@ -67,15 +71,7 @@ fn check(username: &str, email: &str) -> anyhow::Result<()> {
         (3..=80).contains(&username.chars().count()) && printable(username),
         "the username must have 3 to 80 printable characters without blanks"
     );
-    let (local, domain) = email.split_once('@').unwrap_or_default();
-    ensure!(
-        !local.is_empty()
-            && domain.contains('.')
-            && !domain.contains('@')
-            && email.chars().count() <= 120
-            && printable(email),
-        "{email:?} is not an e-mail address"
-    );
+    ensure!(is_email(email), "{email:?} is not an e-mail address");
     Ok(())
 }
 

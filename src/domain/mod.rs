@@ -4,6 +4,7 @@
 //! is decided in this module and nowhere else, so that live routing, `route --explain` and later
 //! simulation and replay give the same answer to the same question.
 
+pub mod account;
 pub mod caller;
 pub mod candidate;
 pub mod cause;
@@ -15,6 +16,7 @@ pub mod number;
 pub mod reason;
 pub mod role;
 pub mod rotation;
+pub mod sip;
 mod weighted;
 
 pub use caller::CallerId;

@@ -24,6 +24,9 @@ const OVER: SignedDuration = SignedDuration::from_secs(30);
 /// How long ended calls stay known, so that a late or repeated report finds them.
 const REMEMBER: SignedDuration = SignedDuration::from_hours(2);
 
+/// So many references to deleted rows are cleared in a sweep: a second's work or two.
+const REFERENCES_A_SWEEP: u32 = 20_000;
+
 /// Partitions of the call log are made this many months ahead.
 const MONTHS_AHEAD: i32 = 3;
 
@@ -154,6 +157,10 @@ impl Engine {
         metrics::reservations_open("held", activity.held.unsigned_abs());
         metrics::reservations_open("confirmed", activity.confirmed.unsigned_abs());
         metrics::db_pool_in_use(self.store.connections_in_use());
+        // Last, because it takes longest and nobody waits for it.
+        self.store
+            .clear_deleted_references(REFERENCES_A_SWEEP)
+            .await?;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! User accounts.
 
 use jiff::Timestamp;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use super::Store;
-use super::request::Reach;
+use super::request::{Reach, Request};
 use super::rows::reader;
 use super::sql::Sql;
 use crate::domain::UserId;
@@ -13,8 +13,19 @@ use crate::domain::UserId;
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/users";
+        COUNT = "count",
+        CREATE = "create",
         CREDENTIALS = "credentials",
+        DELETE = "delete",
+        LIST = "list",
+        LOCK = "lock",
+        LOCK_ALL = "lock_all",
+        LOG_OUT = "log_out",
         ONE = "one",
+        OTHER_ADMINS = "other_admins",
+        SET_PASSWORD = "set_password",
+        TAKEN = "taken",
+        UPDATE = "update",
     }
 }
 
@@ -29,39 +40,99 @@ pub struct NewUser<'a> {
     pub password_hash: &'a str,
     /// `admin`, `staff` or `user`.
     pub role: &'a str,
+    /// `active`, `inactive`, `pending_approval` or `suspended`.
+    pub status: &'a str,
+    /// Name of the person.
+    pub full_name: Option<&'a str>,
+    /// Name of the company.
+    pub company_name: Option<&'a str>,
+}
+
+impl NewUser<'_> {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
+        [
+            &self.username,
+            &self.email,
+            &self.password_hash,
+            &self.role,
+            &self.status,
+            &self.full_name,
+            &self.company_name,
+        ]
+    }
+}
+
+/// A change of an account; what is `None` stays.
+#[derive(Debug)]
+pub struct UserChange<'a> {
+    /// New address.
+    pub email: Option<&'a str>,
+    /// New role.
+    pub role: Option<&'a str>,
+    /// New status.
+    pub status: Option<&'a str>,
+    /// New name of the person, which may be none.
+    pub full_name: Option<Option<&'a str>>,
+    /// New name of the company, which may be none.
+    pub company_name: Option<Option<&'a str>>,
+}
+
+/// What of an account somebody else has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The name.
+    Username,
+    /// The e-mail address.
+    Email,
+}
+
+impl Taken {
+    fn from_row(sql: Sql, row: &Row) -> Result<Option<Self>, super::Error> {
+        let get = reader(sql, row);
+        Ok(if get.column("username_taken")? {
+            Some(Self::Username)
+        } else {
+            get.column::<bool>("email_taken")?.then_some(Self::Email)
+        })
+    }
 }
 
 /// Why an account could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody has it.
+    /// Somebody has it, perhaps written with other capitals.
     #[error("the {0} is taken by another user")]
     Taken(&'static str),
     /// The database answered with an error.
     #[error("cannot store the user")]
     Database(#[source] tokio_postgres::Error),
+    /// The database answered with something else than was asked.
+    #[error("cannot store the user")]
+    Store(#[from] super::Error),
 }
 
-/// Makes an active account and returns its id.
-pub async fn create(client: &Client, user: &NewUser<'_>) -> Result<i32, Error> {
-    let row = client
+/// Makes an account, as the owner of the schema, and returns its id.
+pub async fn create(client: &mut Client, user: &NewUser<'_>) -> Result<i32, Error> {
+    let transaction = client.transaction().await.map_err(Error::Database)?;
+    let locked = transaction.query(sql::LOCK_ALL.text, &[]).await;
+    locked.map_err(Error::Database)?;
+    let looked = transaction
         .query_one(
-            "insert into users (username, email, password_hash, role, status)
-             values ($1, $2, $3, $4, 'active') returning id",
-            &[&user.username, &user.email, &user.password_hash, &user.role],
+            sql::TAKEN.text,
+            &[&user.username, &user.email, &None::<i32>],
         )
         .await;
-    row.map(|row| row.get("id")).map_err(|error| {
-        let violated = error
-            .as_db_error()
-            .filter(|e| *e.code() == SqlState::UNIQUE_VIOLATION)
-            .and_then(|e| e.constraint());
-        match violated {
-            Some("users_username_key") => Error::Taken("username"),
-            Some("users_email_key") => Error::Taken("email"),
-            _ => Error::Database(error),
-        }
-    })
+    match Taken::from_row(sql::TAKEN, &looked.map_err(Error::Database)?)? {
+        Some(Taken::Username) => return Err(Error::Taken("username")),
+        Some(Taken::Email) => return Err(Error::Taken("email")),
+        None => {}
+    }
+    let made = transaction
+        .query_one(sql::CREATE.text, &user.parameters())
+        .await;
+    let id = UserRow::from_row(sql::CREATE, &made.map_err(Error::Database)?)?.id;
+    transaction.commit().await.map_err(Error::Database)?;
+    Ok(id.0)
 }
 
 /// An account, without its secret.
@@ -133,5 +204,104 @@ impl Store {
         let rows = self.once(reach, sql::ONE, &[&id.0]).await?;
         let row = rows.first();
         row.map(|row| UserRow::from_row(sql::ONE, row)).transpose()
+    }
+}
+
+impl Store {
+    /// A part of all accounts by name, and how many there are.
+    pub async fn users(
+        &self,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<UserRow>, i64), super::Error> {
+        let reach = Reach::Everything;
+        let counted = self.once(reach, sql::COUNT, &[]).await?;
+        let total = counted.first().map_or(0, |row| row.get("total"));
+        let rows = self.once(reach, sql::LIST, &[&limit, &offset]).await?;
+        let users = rows.iter().map(|row| UserRow::from_row(sql::LIST, row));
+        Ok((users.collect::<Result<_, _>>()?, total))
+    }
+}
+
+impl Request {
+    /// Waits until nobody else changes accounts; from then on what is true of all of them together stays true
+    /// until the end of the transaction.
+    pub async fn lock_users(&self) -> Result<(), super::Error> {
+        self.rows(sql::LOCK_ALL, &[]).await?;
+        Ok(())
+    }
+
+    /// An account, which nobody else changes until the end of the transaction.
+    pub async fn lock_user(&self, id: UserId) -> Result<Option<UserRow>, super::Error> {
+        let row = self.row(sql::LOCK, &[&id.0]).await?;
+        row.map(|row| UserRow::from_row(sql::LOCK, &row))
+            .transpose()
+    }
+
+    /// What of a name and an e-mail address another account than `but` has, in whatever case.
+    pub async fn taken(
+        &self,
+        username: Option<&str>,
+        email: Option<&str>,
+        but: Option<UserId>,
+    ) -> Result<Option<Taken>, super::Error> {
+        let row = self
+            .one(sql::TAKEN, &[&username, &email, &but.map(|id| id.0)])
+            .await?;
+        Taken::from_row(sql::TAKEN, &row)
+    }
+
+    /// How many active administrators there are beside this account.
+    pub async fn other_active_admins(&self, than: UserId) -> Result<i64, super::Error> {
+        let row = self.one(sql::OTHER_ADMINS, &[&than.0]).await?;
+        reader(sql::OTHER_ADMINS, &row).column("others")
+    }
+
+    /// Makes an account.
+    pub async fn create_user(&self, user: &NewUser<'_>) -> Result<UserRow, super::Error> {
+        let row = self.one(sql::CREATE, &user.parameters()).await?;
+        UserRow::from_row(sql::CREATE, &row)
+    }
+
+    /// Changes an account that was locked.
+    pub async fn update_user(
+        &self,
+        id: UserId,
+        change: &UserChange<'_>,
+    ) -> Result<UserRow, super::Error> {
+        let row = self
+            .one(
+                sql::UPDATE,
+                &[
+                    &id.0,
+                    &change.email,
+                    &change.role,
+                    &change.status,
+                    &change.full_name.is_some(),
+                    &change.full_name.flatten(),
+                    &change.company_name.is_some(),
+                    &change.company_name.flatten(),
+                ],
+            )
+            .await?;
+        UserRow::from_row(sql::UPDATE, &row)
+    }
+
+    /// Gives an account that was locked another password.
+    pub async fn set_password(&self, id: UserId, hash: &str) -> Result<(), super::Error> {
+        self.rows(sql::SET_PASSWORD, &[&id.0, &hash]).await?;
+        Ok(())
+    }
+
+    /// Ends all sessions of an account.
+    pub async fn log_out(&self, id: UserId) -> Result<(), super::Error> {
+        self.rows(sql::LOG_OUT, &[&id.0]).await?;
+        Ok(())
+    }
+
+    /// Deletes an account that was locked, with all that is its own.
+    pub async fn delete_user(&self, id: UserId) -> Result<(), super::Error> {
+        self.rows(sql::DELETE, &[&id.0]).await?;
+        Ok(())
     }
 }

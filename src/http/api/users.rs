@@ -1,15 +1,168 @@
-//! Accounts, as administrators see them.
+//! Accounts, as administrators manage them.
+//!
+//! Invariants: there is always an active administrator, and no account made here has a name or an e-mail address that
+//! differs from another's in case only. Both are about all accounts together, so changes wait for each other.
 
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Caller};
+use super::body::{Input, given};
+use super::etag::{Tag, Tagged};
+use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
-use crate::store::users::UserRow;
+use super::query::{Id, Listed, PAGING, Query};
+use super::{Api, Message, Problem, shown};
+use crate::domain::UserId;
+use crate::domain::account::{EMAIL_MAX, is_email, is_username};
+use crate::password;
+use crate::store::request::{Change, Request};
+use crate::store::users::{NewUser, Taken, UserChange, UserRow};
 
 /// The operations on accounts.
 pub fn operations() -> Vec<Operation> {
-    Vec::new()
+    const ALL: &str = "/api/admin/users";
+    const ONE: &str = "/api/admin/users/{id}";
+    let operations = vec![
+        Operation::get(ALL, "listUsers", list)
+            .tagged("users", "List accounts")
+            .query(&PAGING)
+            .answers::<Listed<User>>(200, "Accounts, by name.")
+            .problems(&[400]),
+        Operation::post(ALL, "createUser", create)
+            .tagged("users", "Add an account")
+            .about("Names and e-mail addresses that differ from another account's in case only are taken.")
+            .body(&NEW_USER)
+            .example(
+                r#"{"username": "seller_carol", "email": "carol@leads.example", "password": "a long password", "role": "user"}"#,
+            )
+            .answers::<User>(201, "The new account.")
+            .problems(&[409]),
+        Operation::get(ONE, "getUser", read)
+            .tagged("users", "Read an account")
+            .answers::<User>(200, "The account."),
+        Operation::put(ONE, "updateUser", update)
+            .tagged("users", "Change an account")
+            .about(
+                "The name cannot be changed; the password has an address of its own. Another role, or a status other \
+                 than active, ends the account's sessions. The last active administrator stays one.",
+            )
+            .body(&USER_CHANGE)
+            .example(r#"{"status": "suspended"}"#)
+            .answers::<User>(200, "The changed account.")
+            .problems(&[403, 409, 412]),
+        Operation::put("/api/admin/users/{id}/password", "setUserPassword", set_password)
+            .tagged("users", "Set an account's password")
+            .about("Ends all sessions of the account.")
+            .body(&NEW_PASSWORD)
+            .example(r#"{"password": "another long password"}"#)
+            .answers::<Message>(200, "The password is changed.")
+            .problems(&[412]),
+        Operation::delete(ONE, "deleteUser", delete)
+            .tagged("users", "Delete an account")
+            .about(
+                "Deletes its DIDs, campaigns, links, sessions and API keys with it. Calls stay in the log, and clients \
+                 it made stay, without its name. Your own account and the last active administrator cannot be deleted.",
+            )
+            .answers_nothing(204, "It is gone.")
+            .problems(&[403, 412]),
+    ];
+    operations
+        .into_iter()
+        .map(|operation| operation.access(Access::Admin))
+        .collect()
+}
+
+const ROLES: &[&str] = &["admin", "staff", "user"];
+const STATUSES: &[&str] = &["active", "inactive", "pending_approval", "suspended"];
+
+const USERNAME: Rule = Rule::Check {
+    expected: "a name without control characters, and without blanks at its ends",
+    pattern: r"^[^\s\u0000-\u001F\u007F]([^\u0000-\u001F\u007F]*[^\s\u0000-\u001F\u007F])?$",
+    check: is_username,
+};
+
+const EMAIL: Field = Field::text(
+    "email",
+    3,
+    EMAIL_MAX,
+    Rule::Check {
+        expected: "an e-mail address, such as alice@leads.example",
+        pattern: r"^[^\s@,;<>]{1,64}@[^\s@.,;<>]{1,63}(\.[^\s@.,;<>]{1,63})+$",
+        check: is_email,
+    },
+);
+const PASSWORD: Field = Field::text("password", 8, 1_000, Rule::Secret);
+const FULL_NAME: Field = Field::line("fullName", 0, 100).nullable();
+const COMPANY_NAME: Field = Field::line("companyName", 0, 100).nullable();
+
+static NEW_USER: Form = Form {
+    name: "NewUser",
+    fields: &[
+        Field::text("username", 3, 80, USERNAME).required(),
+        EMAIL.required(),
+        PASSWORD.required(),
+        Field::choice("role", ROLES).required(),
+        Field::choice("status", STATUSES).default("\"active\""),
+        FULL_NAME,
+        COMPANY_NAME,
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+static USER_CHANGE: Form = Form {
+    name: "UserChange",
+    fields: &[
+        EMAIL,
+        Field::choice("role", ROLES),
+        Field::choice("status", STATUSES),
+        FULL_NAME,
+        COMPANY_NAME,
+    ],
+    unknown: Unknown::Drop,
+    at_least_one: true,
+};
+
+static NEW_PASSWORD: Form = Form {
+    name: "NewPassword",
+    fields: &[PASSWORD.required()],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenUser {
+    username: String,
+    email: String,
+    password: String,
+    role: String,
+    status: String,
+    full_name: Option<String>,
+    company_name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedUser {
+    email: Option<String>,
+    role: Option<String>,
+    status: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    full_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    company_name: Option<Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct NewPassword {
+    password: String,
 }
 
 /// An account.
@@ -42,4 +195,215 @@ impl User {
             updated_at: Moment(row.updated_at),
         }
     }
+
+    fn tag(&self) -> Tag {
+        Tag::of(&[i64::from(self.id), self.updated_at.0.as_microsecond()])
+    }
+
+    fn is_active_admin(&self) -> bool {
+        self.role == "admin" && self.status == "active"
+    }
+}
+
+async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<User>>, Problem> {
+    let page = query.page(20)?;
+    let (users, total) = api.store.users(page.per_page, page.offset()).await?;
+    Ok(Json(
+        page.of(users.into_iter().map(User::of).collect(), total),
+    ))
+}
+
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Input(new): Input<GivenUser>,
+) -> Result<Response, Problem> {
+    let hash = hashed(new.password).await?;
+    let request = api.store.request(caller.reach()).await?;
+    request.lock_users().await?;
+    refuse_taken(&request, Some(&new.username), Some(&new.email), None).await?;
+    let row = request
+        .create_user(&NewUser {
+            username: &new.username,
+            email: &new.email,
+            password_hash: &hash,
+            role: &new.role,
+            status: &new.status,
+            full_name: new.full_name.as_deref(),
+            company_name: new.company_name.as_deref(),
+        })
+        .await?;
+    let user = User::of(row);
+    note(&request, &caller, "create", None, Some(&user)).await?;
+    request.commit().await?;
+    Ok((StatusCode::CREATED, Tagged(user.tag(), user)).into_response())
+}
+
+async fn read(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Tagged<User>, Problem> {
+    let row = api.store.user(caller.reach(), UserId(id)).await?;
+    let user = User::of(row.ok_or_else(|| Problem::not_found("user"))?);
+    Ok(Tagged(user.tag(), user))
+}
+
+async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+    Input(change): Input<ChangedUser>,
+) -> Result<Tagged<User>, Problem> {
+    let id = UserId(id);
+    let request = api.store.request(caller.reach()).await?;
+    let before = lock(&request, id, &headers).await?;
+    let email = change.email.as_deref();
+    if email.is_some_and(|email| email != before.email) {
+        refuse_taken(&request, None, email, Some(id)).await?;
+    }
+    let row = request
+        .update_user(
+            id,
+            &UserChange {
+                email,
+                role: change.role.as_deref(),
+                status: change.status.as_deref(),
+                full_name: change.full_name.as_ref().map(Option::as_deref),
+                company_name: change.company_name.as_ref().map(Option::as_deref),
+            },
+        )
+        .await?;
+    let user = User::of(row);
+    if before.is_active_admin() && !user.is_active_admin() {
+        keep_an_admin(&request, id).await?;
+    }
+    if user.role != before.role || (user.status != before.status && user.status != "active") {
+        request.log_out(id).await?;
+    }
+    note(&request, &caller, "update", Some(&before), Some(&user)).await?;
+    request.commit().await?;
+    Ok(Tagged(user.tag(), user))
+}
+
+async fn set_password(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+    Input(new): Input<NewPassword>,
+) -> Result<Json<Message>, Problem> {
+    let id = UserId(id);
+    // Hashed before the lock is taken, and only for an account that is there.
+    if api.store.user(caller.reach(), id).await?.is_none() {
+        return Err(Problem::not_found("user"));
+    }
+    let hash = hashed(new.password).await?;
+    let request = api.store.request(caller.reach()).await?;
+    let user = lock(&request, id, &headers).await?;
+    request.set_password(id, &hash).await?;
+    request.log_out(id).await?;
+    note(&request, &caller, "set_password", Some(&user), Some(&user)).await?;
+    request.commit().await?;
+    Ok(Json(Message::new(format!(
+        "The password of {} is changed; its sessions have ended.",
+        user.username
+    ))))
+}
+
+async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let id = UserId(id);
+    if id == caller.user_id {
+        return Err(Problem::forbidden(
+            "own_account",
+            "You cannot delete your own account; another administrator can.",
+        ));
+    }
+    let request = api.store.request(caller.reach()).await?;
+    let user = lock(&request, id, &headers).await?;
+    if user.is_active_admin() {
+        keep_an_admin(&request, id).await?;
+    }
+    note(&request, &caller, "delete", Some(&user), None).await?;
+    request.delete_user(id).await?;
+    request.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An account to change, while nobody changes accounts.
+async fn lock(request: &Request, id: UserId, headers: &HeaderMap) -> Result<User, Problem> {
+    request.lock_users().await?;
+    let row = request.lock_user(id).await?;
+    let user = User::of(row.ok_or_else(|| Problem::not_found("user"))?);
+    user.tag().check(headers)?;
+    Ok(user)
+}
+
+async fn refuse_taken(
+    request: &Request,
+    username: Option<&str>,
+    email: Option<&str>,
+    but: Option<UserId>,
+) -> Result<(), Problem> {
+    match request.taken(username, email, but).await? {
+        None => Ok(()),
+        Some(Taken::Username) => Err(Problem::conflict(
+            "username_taken",
+            format!(
+                "Another account has the name {}, perhaps with other capitals. Choose another.",
+                username.unwrap_or_default()
+            ),
+        )),
+        Some(Taken::Email) => Err(Problem::conflict(
+            "email_taken",
+            format!(
+                "Another account has the address {}, perhaps with other capitals. Choose another.",
+                email.unwrap_or_default()
+            ),
+        )),
+    }
+}
+
+async fn keep_an_admin(request: &Request, than: UserId) -> Result<(), Problem> {
+    if request.other_active_admins(than).await? > 0 {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "last_admin",
+        "This is the last active administrator. Make another account one first.",
+    ))
+}
+
+async fn hashed(password: String) -> Result<String, Problem> {
+    let hashed = password::off_thread(move || password::hash(&password)).await;
+    hashed.and_then(Result::ok).ok_or_else(|| {
+        tracing::error!("a password could not be hashed");
+        Problem::internal()
+    })
+}
+
+async fn note(
+    request: &Request,
+    caller: &Caller,
+    action: &'static str,
+    before: Option<&User>,
+    after: Option<&User>,
+) -> Result<(), Problem> {
+    let id = after.or(before).map(|user| user.id.to_string());
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            // What administrators do to accounts is not the accounts' business.
+            tenant: None,
+            action,
+            object_type: "user",
+            object_id: id.unwrap_or_default(),
+            before: before.and_then(shown),
+            after: after.and_then(shown),
+            reason: None,
+        })
+        .await?;
+    Ok(())
 }
