@@ -512,7 +512,7 @@ async fn set_dids(
         .filter(|id| locked.binary_search(id).is_err())
         .collect();
     if !foreign.is_empty() {
-        let some: Vec<_> = foreign.iter().take(20).map(|id| id.to_string()).collect();
+        let some: Vec<_> = foreign.iter().take(20).map(ToString::to_string).collect();
         return Err(Problem::forbidden(
             "not_your_dids",
             format!("You have no DIDs with these ids: {}.", some.join(", ")),
