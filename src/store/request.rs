@@ -52,7 +52,8 @@ impl Reach {
 
 /// An open transaction. Dropped unfinished, it is rolled back.
 pub struct Request {
-    transaction: Transaction,
+    /// Until it is finished.
+    transaction: Option<Transaction>,
 }
 
 /// A change for the audit log. `before` and `after` are what the API shows of the thing.
@@ -96,7 +97,9 @@ impl Store {
     pub async fn request(&self, reach: Reach) -> Result<Request, Error> {
         let transaction = Transaction::on(self.for_request().await?);
         transaction.begin_with(&reach.preamble()).await?;
-        Ok(Request { transaction })
+        Ok(Request {
+            transaction: Some(transaction),
+        })
     }
 
     /// One statement, in a transaction of its own and in one round trip.
@@ -143,7 +146,8 @@ impl Store {
 impl Request {
     /// Runs a statement and returns its rows.
     pub async fn rows(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Vec<Row>, Error> {
-        self.transaction.run(sql, parameters).await
+        let open = self.transaction.as_ref().expect("open until finished");
+        open.run(sql, parameters).await
     }
 
     /// Runs a statement that finds one row or none.
@@ -182,13 +186,22 @@ impl Request {
     }
 
     /// Makes it so.
-    pub async fn commit(self) -> Result<(), Error> {
-        self.transaction.run_and_commit(&[]).await.map(|_| ())
+    pub async fn commit(mut self) -> Result<(), Error> {
+        match self.transaction.take() {
+            Some(open) => open.run_and_commit(&[]).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
+}
 
-    /// Gives it up.
-    pub async fn roll_back(self) {
-        self.transaction.roll_back(None).await;
+/// A handler that gives up leaves its transaction behind: it is rolled back, and the connection kept.
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(open) = self.transaction.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(open.roll_back(None));
+        }
     }
 }
 
