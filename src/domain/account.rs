@@ -9,11 +9,11 @@ pub fn is_email(text: &str) -> bool {
     let Some((name, domain)) = text.split_once('@') else {
         return false;
     };
-    let in_name = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
-    let in_label = |c: char| c.is_alphanumeric() || c == '-';
+    let of_name = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let of_domain = |c: char| c.is_alphanumeric() || c == '-';
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.chars().all(in_label)
+            && label.chars().all(of_domain)
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -21,7 +21,7 @@ pub fn is_email(text: &str) -> bool {
         && name.len() <= 64
         && name
             .split('.')
-            .all(|atom| !atom.is_empty() && atom.chars().all(in_name))
+            .all(|atom| !atom.is_empty() && atom.chars().all(of_name))
         && domain.contains('.')
         && domain.split('.').all(is_label)
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use super::Store;
-use super::request::{Reach, Request};
+use super::request::{self, Reach, Request};
 use super::rows::reader;
 use super::sql::Sql;
 use crate::domain::UserId;
@@ -114,15 +114,15 @@ pub enum Error {
 /// Makes an account, as the owner of the schema, and returns its id.
 pub async fn create(client: &mut Client, user: &NewUser<'_>) -> Result<i32, Error> {
     let transaction = client.transaction().await.map_err(Error::Database)?;
-    let locked = transaction.query(sql::LOCK_ALL.text, &[]).await;
-    locked.map_err(Error::Database)?;
-    let looked = transaction
+    let alone = transaction.query(sql::LOCK_ALL.text, &[]).await;
+    alone.map_err(Error::Database)?;
+    let row = transaction
         .query_one(
             sql::TAKEN.text,
             &[&user.username, &user.email, &None::<i32>],
         )
         .await;
-    match Taken::from_row(sql::TAKEN, &looked.map_err(Error::Database)?)? {
+    match Taken::from_row(sql::TAKEN, &row.map_err(Error::Database)?)? {
         Some(Taken::Username) => return Err(Error::Taken("username")),
         Some(Taken::Email) => return Err(Error::Taken("email")),
         None => {}
@@ -131,6 +131,30 @@ pub async fn create(client: &mut Client, user: &NewUser<'_>) -> Result<i32, Erro
         .query_one(sql::CREATE.text, &user.parameters())
         .await;
     let id = UserRow::from_row(sql::CREATE, &made.map_err(Error::Database)?)?.id;
+    let shown = serde_json::json!({
+        "id": id.0, "username": user.username, "email": user.email, "role": user.role, "status": user.status,
+    });
+    let none = None::<&str>;
+    let noted = transaction
+        .query(
+            request::sql::NOTE.text,
+            &[
+                &None::<i32>,
+                &"capconduit user create",
+                &"cli",
+                &None::<i32>,
+                &"create",
+                &"user",
+                &id.0.to_string(),
+                &None::<serde_json::Value>,
+                &Some(shown),
+                &none,
+                &none,
+                &none,
+            ],
+        )
+        .await;
+    noted.map_err(Error::Database)?;
     transaction.commit().await.map_err(Error::Database)?;
     Ok(id.0)
 }

@@ -3,6 +3,11 @@
 //! Asterisk reads the objects from their tables at the next call, so what it could not use, or would take for something
 //! else, is refused here. Passwords are taken and never shown.
 
+#![allow(
+    clippy::option_option,
+    reason = "in a change, absent, null and a value are three things"
+)]
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -385,7 +390,8 @@ struct GivenAuth {
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     id: i32,
-    client_identifier: String,
+    #[serde(rename = "clientIdentifier")]
+    identifier: String,
     name: String,
     department: Option<String>,
     status: String,
@@ -438,7 +444,7 @@ impl Client {
     fn of(row: ClientRow) -> Self {
         Self {
             id: row.id.0,
-            client_identifier: row.client_identifier,
+            identifier: row.client_identifier,
             name: row.name,
             department: row.department,
             status: row.status,

@@ -3,6 +3,11 @@
 //! Invariants: there is always an active administrator, and no account made here has a name or an e-mail address that
 //! differs from another's in case only. Both are about all accounts together, so changes wait for each other.
 
+#![allow(
+    clippy::option_option,
+    reason = "in a change, absent, null and a value are three things"
+)]
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};

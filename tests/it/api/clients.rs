@@ -404,6 +404,14 @@ async fn each_wrong_field_is_named_where_it_stands() {
             "{place} {value}: {errors}"
         );
     }
+    let made: i64 = server.db.one("select count(*) from clients").await;
+    assert_eq!(made, 0);
+}
+
+#[tokio::test]
+async fn what_is_missing_and_what_may_not_be_null_is_named() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
     for (place, part) in [
         ("", "clientIdentifier"),
         ("", "name"),
@@ -424,9 +432,6 @@ async fn each_wrong_field_is_named_where_it_stands() {
             "{place}/{part}: {errors}"
         );
     }
-    let made: i64 = server.db.one("select count(*) from clients").await;
-    assert_eq!(made, 0);
-
     let (one, _) = created(&admin, with_auth("c", "auth_c")).await;
     for change in [
         json!({"name": null}),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use capconduit::domain::UserId;
 use capconduit::store::request::Reach;
+use capconduit::store::users::{self, NewUser};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -586,4 +587,34 @@ async fn sweeps_clear_what_a_deleted_seller_left_while_calls_are_routed() {
     assert_eq!(world.db.one::<i64>(referring).await, 0);
     assert_eq!(world.db.one::<i64>(noted).await, 0);
     world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn the_command_line_minds_the_same_names_and_notes_what_it_makes() {
+    let server = ApiServer::start().await;
+    let mut owner = capconduit::store::connect_as_owner(&server.db.settings())
+        .await
+        .expect("connects");
+    let mut user = NewUser {
+        username: "Alice",
+        email: "new@example.com",
+        password_hash: "x",
+        role: "admin",
+        status: "active",
+        full_name: None,
+        company_name: None,
+    };
+    let taken = users::create(&mut owner, &user).await;
+    assert!(matches!(taken, Err(users::Error::Taken("username"))));
+    user.username = "dora";
+    user.email = "BOB@example.com";
+    let taken = users::create(&mut owner, &user).await;
+    assert!(matches!(taken, Err(users::Error::Taken("email"))));
+    user.email = "dora@example.com";
+    let id = users::create(&mut owner, &user).await.expect("makes it");
+    let noted: String = server
+        .db
+        .one("select concat_ws(' ', via, action, object_type, object_id, after ->> 'username') from audit_log")
+        .await;
+    assert_eq!(noted, format!("cli create user {id} dora"));
 }
