@@ -158,11 +158,11 @@ async fn list(
         object_type: query.checked("object_type", 100)?,
         object_id: query.checked("object_id", 100)?,
         action: query.checked("action", 100)?,
-        from: day(&query, "start_date")?.and_then(start_of),
+        from: day(&query, "start_date")?.map(start_of),
         // The last day there is has no day after it: then nothing ends the time asked for.
         to: day(&query, "end_date")?
             .and_then(|day| day.tomorrow().ok())
-            .and_then(start_of),
+            .map(start_of),
     };
     // One more than asked for tells whether there is another page.
     let mut rows = api
@@ -214,8 +214,28 @@ fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
     }
 }
 
-/// None for days that no column can hold.
-fn start_of(day: Date) -> Option<Timestamp> {
-    let zoned = day.to_zoned(TimeZone::UTC).ok()?;
-    Some(zoned.timestamp())
+/// The last moment there is, for days that end after it.
+fn start_of(day: Date) -> Timestamp {
+    let zoned = day.to_zoned(TimeZone::UTC);
+    zoned.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_begin_at_midnight_and_the_last_one_at_the_end_of_time() {
+        let query =
+            Query::parse("a=2026-01-31&b=9999-12-31&c=2026-02-30&d=20260131&e=2026-01-31T10");
+        let start = |name: &str| day(&query, name).ok().flatten().map(start_of);
+        assert_eq!(
+            start("a").map(|at| at.to_string()).as_deref(),
+            Some("2026-01-31T00:00:00Z")
+        );
+        assert_eq!(start("b"), Some(Timestamp::MAX));
+        for bad in ["c", "d", "e"] {
+            assert!(day(&query, bad).is_err(), "{bad}");
+        }
+    }
 }

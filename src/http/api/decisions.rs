@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,8 +21,8 @@ use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem};
 use crate::clock;
 use crate::domain::{
-    CallId, Candidate, CapKind, Check, ClientId, DialledNumber, LinkId, Question, RankedTarget,
-    RefusalReason, Role,
+    CallId, Candidate, CapKind, Check, ClientId, Decision, DialledNumber, Disposition, LinkId,
+    Question, RankedTarget, RefusalReason, Role,
 };
 use crate::routing::Explanation;
 use crate::store::live::{DecisionRow, OfferRow};
@@ -502,7 +503,7 @@ async fn simulate(
         let turn = tokio::time::timeout(SIMULATION_WAIT, SIMULATIONS.acquire()).await;
         let _turn = turn.map_err(|_| {
             Problem::new(
-                axum::http::StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "Too many simulations at once. Try again in a moment.",
             )
@@ -567,15 +568,14 @@ impl Simulation {
             })
             .collect();
         let refusal = explanation.refusal;
-        let told = match refusal {
-            Some(reason) => explain_refusal(reason.as_str()),
-            None => {
-                let chosen = decision.and_then(crate::domain::Decision::chosen);
-                let link = links.iter().find(|l| Some(l.candidate.link_id) == chosen);
-                link.map_or_else(String::new, |l| {
-                    format!("The call would be offered to {}.", l.client_name)
-                })
-            }
+        let told = if let Some(reason) = refusal {
+            explain_refusal(reason.as_str())
+        } else {
+            let chosen = decision.and_then(Decision::chosen);
+            let link = links.iter().find(|l| Some(l.candidate.link_id) == chosen);
+            link.map_or_else(String::new, |l| {
+                format!("The call would be offered to {}.", l.client_name)
+            })
         };
         let campaigns = explanation.did.as_ref().map_or(0, |did| did.campaigns);
         if campaigns > 1 {
@@ -610,7 +610,7 @@ impl Simulation {
             }),
             call_status: refusal.map(|_| match decision {
                 Some(decision) => decision.refusal_disposition().as_str(),
-                None => crate::domain::Disposition::RejectedDid.as_str(),
+                None => Disposition::RejectedDid.as_str(),
             }),
             targets,
             remarks,

@@ -404,7 +404,7 @@ async fn look_again_and_again(hub: Arc<Inner>) {
                 failing = false;
             }
             Err(error) if failing => {
-                tracing::debug!(error = %Chain(&error), "still cannot look at the calls")
+                tracing::debug!(error = %Chain(&error), "still cannot look at the calls");
             }
             Err(error) => {
                 failing = true;

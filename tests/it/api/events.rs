@@ -71,18 +71,15 @@ impl Stream {
     /// The next event: name, data, id. None when the stream ends. Comments are skipped.
     async fn next(&mut self) -> Option<(String, Value, Option<String>)> {
         loop {
-            while let Some((block, rest)) = self.text.split_once("\n\n") {
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
                 let field = |name: &str| {
                     let mut lines = block.lines();
                     lines.find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()))
                 };
-                let event = field("event:").map(|name| {
+                if let Some(name) = field("event:") {
                     let data = serde_json::from_str(&field("data:").expect("data"));
-                    (name, data.expect("JSON"), field("id:"))
-                });
-                self.text = rest.to_owned();
-                if event.is_some() {
-                    return event;
+                    return Some((name, data.expect("JSON"), field("id:")));
                 }
             }
             let chunk = tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await;
@@ -256,4 +253,30 @@ async fn streams_end_when_the_daemon_drains() {
     assert_eq!(stream.next().await, None);
     let drained = tokio::time::timeout(Duration::from_secs(5), served).await;
     drained.expect("drains at once").expect("without panic");
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_keep_up_is_told_so_and_goes_on() {
+    let server = ApiServer::start().await;
+    let mut stream = Stream::open(&server.login("alice").await).await;
+    stream.expect("snapshot").await;
+    // More news at once than are kept.
+    server
+        .db
+        .run(
+            "insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, node_name, user_id,
+                 incoming_did_number, started_at, expires_at)
+             select n, n, 'c', 'n', 3, '+1', now(), now() + interval '1 hour'
+             from generate_series(1, 5000) n",
+        )
+        .await;
+    let missed = stream.expect("lagged").await["missed"].as_i64();
+    assert!(missed >= Some(900), "{missed:?}");
+    let snapshot = stream.expect("snapshot").await;
+    assert_eq!(snapshot["calls"].as_array().map(Vec::len), Some(5_000));
+    server
+        .db
+        .run("update calls set ended_at = now() where call_id = 7")
+        .await;
+    assert_eq!(stream.expect("call.ended").await["callId"], 7);
 }

@@ -104,21 +104,41 @@ async fn calls_under_way_are_found_without_reading_ended_ones() {
         .run(
             "insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, node_name, user_id,
                  incoming_did_number, started_at, ended_at, expires_at)
-             select n, n, 'c', 'n', 3, '+1', now(), case when n > 20 then now() end, now()
+             select n, n, 'c', 'n', 3, '+1', now(), case when n > 20 then now() - interval '1 hour' end, now()
              from generate_series(1, 100000) n;
              analyze calls",
         )
         .await;
-    for (role, name) in [
-        ("capconduit_api", "list"),
-        ("capconduit_admin", "list"),
-        ("capconduit_admin", "snapshot"),
+    for (role, name, arguments, index) in [
+        (
+            "capconduit_api",
+            "list",
+            "(3, 20, 0)",
+            "calls_uniqueid_under_way_key",
+        ),
+        (
+            "capconduit_admin",
+            "list",
+            "(null, 20, 0)",
+            "calls_uniqueid_under_way_key",
+        ),
+        (
+            "capconduit_admin",
+            "snapshot",
+            "",
+            "calls_uniqueid_under_way_key",
+        ),
+        (
+            "capconduit_admin",
+            "ended",
+            "('{1,2,3}', now() - interval '10 seconds', '{4,5}')",
+            "calls_ended_at_idx",
+        ),
     ] {
         let statement = capconduit::store::live::sql::ALL
             .iter()
             .find(|sql| sql.name == format!("api/live/{name}"))
             .expect("a statement");
-        let arguments = if name == "list" { "(3, 20, 0)" } else { "" };
         server
             .db
             .run(&format!(
@@ -138,10 +158,7 @@ async fn calls_under_way_are_found_without_reading_ended_ones() {
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         let plan = plan.join("\n");
         server.db.run("rollback; deallocate looked").await;
-        assert!(
-            plan.contains("calls_uniqueid_under_way_key"),
-            "{role}: {plan}"
-        );
+        assert!(plan.contains(index), "{role}: {plan}");
         assert!(!plan.contains("Seq Scan on calls"), "{role}: {plan}");
     }
 }

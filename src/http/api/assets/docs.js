@@ -22,15 +22,13 @@
     return element;
   }
 
-  /** Paragraphs of a text; what stands between backticks is code. */
+  /** A text in which what stands between backticks is code. */
+  function inline(text) {
+    return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
+  }
+
   function paragraphs(text) {
-    return text.split("\n\n").map((paragraph) =>
-      make(
-        "p",
-        {},
-        paragraph.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)),
-      ),
-    );
+    return text.split("\n\n").map((paragraph) => make("p", {}, inline(paragraph)));
   }
 
   /** Follows a reference inside the document. */
@@ -94,7 +92,7 @@
       said.push(`at most ${schema.maximum}`);
     }
     if (schema.minLength) {
-      said.push(`at least ${schema.minLength} characters`);
+      said.push(`at least ${schema.minLength} character${schema.minLength === 1 ? "" : "s"}`);
     }
     if (schema.maxLength) {
       said.push(`at most ${schema.maxLength} characters`);
@@ -139,7 +137,7 @@
           required ? make("span", { class: "required" }, " required") : null,
         ),
         make("td", {}, typeOf(field)),
-        make("td", {}, [about, rules(field)].filter((text) => text).join(" — ")),
+        make("td", {}, inline([about, rules(field)].filter((text) => text).join(" — "))),
       );
       return [row, ...fieldRows(field, depth + 1, [...seen, schema])];
     });
@@ -214,7 +212,9 @@
         make(
           "td",
           {},
-          [parameter.description, rules(parameter.schema ?? {})].filter((text) => text).join(" — "),
+          inline(
+            [parameter.description, rules(parameter.schema ?? {})].filter((text) => text).join(" — "),
+          ),
         ),
       ),
     );
@@ -364,7 +364,7 @@
   function show(method, path, operation) {
     const details = make(
       "details",
-      { class: "operation", id: operation.operationId },
+      { class: "operation", id: `op-${operation.operationId}` },
       make(
         "summary",
         {},
