@@ -102,16 +102,13 @@ struct Export {
 async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, Problem> {
     let filter = logs::filter(&query, &caller)?;
     let order = logs::order(&query)?;
-    let permit = match tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await {
-        Ok(Ok(permit)) => permit,
-        _ => {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too_many_exports",
-                "Too many exports are under way. Try again in a minute.",
-            )
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
-        }
+    let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_exports",
+            "Too many exports are under way. Try again in a minute.",
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
     };
     let mut export = Export {
         api,

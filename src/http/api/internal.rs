@@ -140,7 +140,8 @@ pub struct Routing {
     campaign_id: i32,
     did_id: i32,
     /// `priority`, `round_robin` or `weighted`.
-    routing_strategy: &'static str,
+    #[serde(rename = "routing_strategy")]
+    strategy: &'static str,
     dial_timeout_seconds: u32,
     /// One or more, in the order to try them.
     targets: Vec<Target>,
@@ -244,7 +245,7 @@ fn routed(
         user_id: did.user_id.0,
         campaign_id: campaign.campaign_id.0,
         did_id: did.did_id.0,
-        routing_strategy: campaign.strategy.as_str(),
+        strategy: campaign.strategy.as_str(),
         dial_timeout_seconds: campaign.ring_timeout_seconds,
         targets,
     })

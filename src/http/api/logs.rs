@@ -482,6 +482,10 @@ fn seconds(query: &Query, name: &str) -> Result<Option<i32>, Problem> {
     }
 }
 
+/// Not a day or a time.
+#[derive(Debug, PartialEq, Eq)]
+struct Malformed;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Start,
@@ -493,7 +497,7 @@ fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, P
     let Some(text) = query.text(name) else {
         return Ok(None);
     };
-    read_bound(text, bound).ok_or_else(|| {
+    read_bound(text, bound).map_err(|Malformed| {
         Problem::bad_request(
             "bad_parameter",
             format!(
@@ -503,38 +507,44 @@ fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, P
     })
 }
 
-/// `None` is malformed; `Some(None)` is beyond all calls.
-fn read_bound(text: &str, bound: Bound) -> Option<Option<Timestamp>> {
+/// `None` where it is beyond all calls.
+fn read_bound(text: &str, bound: Bound) -> Result<Option<Timestamp>, Malformed> {
     if text.len() == 10 {
-        let [year, month, day] = [&text.get(..4)?, &text.get(5..7)?, &text.get(8..)?].map(|part| {
-            let digits = part.bytes().all(|b| b.is_ascii_digit());
-            digits.then(|| part.parse::<i16>().ok()).flatten()
-        });
-        if text.as_bytes()[4] != b'-' || text.as_bytes()[7] != b'-' {
-            return None;
-        }
-        let day = Date::new(year?, month? as i8, day? as i8).ok()?;
+        let day = read_day(text).ok_or(Malformed)?;
         let midnight = |day: Date| day.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp());
-        return Some(match bound {
+        return Ok(match bound {
             Bound::Start => Some(midnight(day).unwrap_or(Timestamp::MAX)),
             Bound::End => day.checked_add(1.day()).ok().and_then(midnight),
         });
     }
     if !(17..=40).contains(&text.len()) {
-        return None;
+        return Err(Malformed);
     }
     // A plus that was not percent-encoded arrives as a blank.
-    let mended = match text.rfind(' ') {
-        Some(at) if text[at + 1..].contains(':') && at > 10 => {
-            format!("{}+{}", &text[..at], &text[at + 1..])
+    let mended = match text.rsplit_once(' ') {
+        Some((time, offset)) if time.len() > 10 && offset.contains(':') => {
+            format!("{time}+{offset}")
         }
         _ => text.to_owned(),
     };
-    let time: Timestamp = mended.parse().ok()?;
-    Some(match bound {
+    let time: Timestamp = mended.parse().map_err(|_| Malformed)?;
+    Ok(match bound {
         Bound::Start => Some(time),
         Bound::End => time.checked_add(SignedDuration::from_micros(1)).ok(),
     })
+}
+
+/// `YYYY-MM-DD` and nothing else.
+fn read_day(text: &str) -> Option<Date> {
+    let mut parts = text.split('-').map(|part| {
+        let digits = part.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| part.parse::<i16>().ok()).flatten()
+    });
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let right = text.as_bytes().get(4) == Some(&b'-') && text.as_bytes().get(7) == Some(&b'-');
+    (right && parts.next().is_none())
+        .then(|| Date::new(year, month as i8, day as i8).ok())
+        .flatten()
 }
 
 fn sort_tag(order: Order) -> u8 {
@@ -578,13 +588,13 @@ fn read_cursor(text: &str, order: Order) -> Result<Position, Problem> {
 mod tests {
     use super::*;
 
-    fn read(text: &str, bound: Bound) -> Option<Option<String>> {
+    fn read(text: &str, bound: Bound) -> Result<Option<String>, Malformed> {
         read_bound(text, bound).map(|time| time.map(|time| time.to_string()))
     }
 
     #[test]
     fn days_and_times_are_inclusive() {
-        let some = |text: &str| Some(Some(text.to_owned()));
+        let some = |text: &str| Ok(Some(text.to_owned()));
         assert_eq!(
             read("2026-01-31", Bound::Start),
             some("2026-01-31T00:00:00Z")
@@ -602,9 +612,9 @@ mod tests {
             read("2026-01-31T12:00:00Z", Bound::End),
             some("2026-01-31T12:00:00.000001Z")
         );
-        assert_eq!(read("9999-12-31", Bound::End), Some(None));
-        assert!(read("9999-12-31", Bound::Start).is_some_and(|time| time.is_some()));
-        assert!(read("0001-01-01", Bound::Start).is_some_and(|time| time.is_some()));
+        assert_eq!(read("9999-12-31", Bound::End), Ok(None));
+        assert!(read("9999-12-31", Bound::Start).is_ok_and(|time| time.is_some()));
+        assert!(read("0001-01-01", Bound::Start).is_ok_and(|time| time.is_some()));
     }
 
     #[test]
@@ -622,8 +632,8 @@ mod tests {
             "20260131",
             "2026-01-31 ",
         ] {
-            assert_eq!(read(text, Bound::Start), None, "{text:?}");
-            assert_eq!(read(text, Bound::End), None, "{text:?}");
+            assert_eq!(read(text, Bound::Start), Err(Malformed), "{text:?}");
+            assert_eq!(read(text, Bound::End), Err(Malformed), "{text:?}");
         }
     }
 

@@ -230,8 +230,11 @@ fn record(uniqueid: &str) -> Value {
 /// The same with other fields.
 fn with(uniqueid: &str, fields: Value) -> Value {
     let mut record = record(uniqueid);
-    for (name, value) in fields.as_object().expect("fields") {
-        record[name] = value.clone();
+    let Value::Object(fields) = fields else {
+        panic!("an object")
+    };
+    for (name, value) in fields {
+        record[name] = value;
     }
     record
 }
@@ -502,6 +505,12 @@ async fn bad_records_are_refused_in_the_shape_of_this_operation() {
     for field in ["incomingDidNumber", "timestampStart", "asteriskUniqueid"] {
         assert!(errors[field][0].is_string(), "{field}");
     }
+}
+
+#[tokio::test]
+async fn what_is_no_record_at_all_is_refused() {
+    let server = start("priority").await;
+    let internal = server.internal();
     for (content_type, body) in [
         (Some("application/json"), "{"),
         (Some("application/json"), ""),
@@ -520,7 +529,7 @@ async fn bad_records_are_refused_in_the_shape_of_this_operation() {
         assert_eq!(answer.status, 400, "{body}: {}", answer.text);
         assert!(answer.body["message"].is_string(), "{body}");
     }
-    let huge = format!("{{\"callStatus\": \"{}\"}}", long(300 * 1024));
+    let huge = format!("{{\"callStatus\": \"{}\"}}", "x".repeat(300 * 1024));
     let answer = internal
         .send_raw(reqwest::Method::POST, LOG, Some("application/json"), huge)
         .await;

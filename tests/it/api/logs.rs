@@ -219,6 +219,12 @@ async fn filters_leave_what_they_say() {
         (&beyond["page"], &beyond["total"], &beyond["pages"]),
         (&json!(7), &json!(3), &json!(2))
     );
+}
+
+#[tokio::test]
+async fn malformed_filters_are_refused_everywhere() {
+    let server = start().await;
+    let alice = server.login("alice").await;
     for malformed in [
         "start_date=x",
         "start_date=2026-02-30",
@@ -604,6 +610,12 @@ async fn calls_are_counted_by_what_was_asked() {
         .await
         .expect(200);
     assert_eq!(all["rows"][0]["calls"], 3);
+}
+
+#[tokio::test]
+async fn statistics_look_at_400_days_at_most() {
+    let server = start().await;
+    let alice = server.login("alice").await;
     let recent = alice.get("/api/seller/statistics").await.expect(200);
     assert_eq!(recent["groupBy"], "day");
     let future = alice.get("/api/seller/statistics?start_date=9999-12-31");
