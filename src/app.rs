@@ -85,19 +85,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     agi_ready.ready();
-    let api_limits = http::Limits {
-        connections: config.http.max_connections,
-        ..http::Limits::API
-    };
-    supervisor.spawn(
-        "http",
-        http::serve(
-            http_listener,
-            http::api::router(store.clone(), engine.clone(), api_settings(&config)),
-            api_limits,
-            signals.drain.clone(),
-        ),
-    );
+    spawn_api(&mut supervisor, http_listener, &store, &engine, &config);
     supervisor.spawn_until_stop(
         "ops",
         http::serve(
@@ -160,6 +148,23 @@ pub fn store_settings(config: &Config) -> store::Settings {
         api_connections: config.database.api_connections,
         export_connections: config.database.export_connections,
     }
+}
+
+/// The API is served until the drain begins; requests begun by then are finished.
+fn spawn_api(
+    supervisor: &mut Supervisor,
+    listener: TcpListener,
+    store: &Store,
+    engine: &Engine,
+    config: &Config,
+) {
+    let limits = http::Limits {
+        connections: config.http.max_connections,
+        ..http::Limits::API
+    };
+    let router = http::api::router(store.clone(), engine.clone(), api_settings(config));
+    let drain = supervisor.signals().drain;
+    supervisor.spawn("http", http::serve(listener, router, limits, drain));
 }
 
 /// What the API is told.

@@ -144,10 +144,13 @@ impl Store {
 }
 
 impl Request {
+    fn open(&self) -> &Transaction {
+        self.transaction.as_ref().expect("open until finished")
+    }
+
     /// Runs a statement and returns its rows.
     pub async fn rows(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Vec<Row>, Error> {
-        let open = self.transaction.as_ref().expect("open until finished");
-        open.run(sql, parameters).await
+        self.open().run(sql, parameters).await
     }
 
     /// Runs a statement that finds one row or none.

@@ -118,8 +118,8 @@ impl Transaction {
                     Ok(())
                 }
             };
-            let (begun, answers, committed) = tokio::join!(biased; begin, queries, commit);
-            begun?;
+            let (started, answers, committed) = tokio::join!(biased; begin, queries, commit);
+            started?;
             let mut rows = Vec::new();
             for answer in answers {
                 rows = answer?;

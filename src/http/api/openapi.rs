@@ -1,4 +1,4 @@
-//! The API's document, OpenAPI 3.1, made of the table of operations.
+//! The API's document (`OpenAPI` 3.1), made of the table of operations.
 
 use std::collections::BTreeSet;
 

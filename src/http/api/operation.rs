@@ -183,7 +183,7 @@ impl Operation {
         self.meta.answers.push(Answer {
             status,
             about,
-            content: Content::Json(|generator| generator.subschema_for::<T>()),
+            content: Content::Json(SchemaGenerator::subschema_for::<T>),
         });
         self
     }
