@@ -153,7 +153,13 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_has_no_password() {
-        for broken in ["", "!", "$2b$12$short", "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "$argon2id$x"] {
+        for broken in [
+            "",
+            "!",
+            "$2b$12$short",
+            "$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+            "$argon2id$x",
+        ] {
             assert!(!verify("", broken) && !verify("a", broken), "{broken}");
         }
     }

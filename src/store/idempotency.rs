@@ -71,13 +71,9 @@ impl Store {
             &KEPT.as_secs_f64(),
             &DEAD.as_secs_f64(),
         ];
-        let rows = self
-            .once(Reach::Everything, sql::BEGIN, parameters)
-            .await?;
+        let rows = self.once(Reach::Everything, sql::BEGIN, parameters).await?;
         if let Some(row) = rows.first() {
-            return Ok(Begun::Fresh(
-                reader(sql::BEGIN, row).column("created_at")?,
-            ));
+            return Ok(Begun::Fresh(reader(sql::BEGIN, row).column("created_at")?));
         }
         let rows = self
             .once(Reach::Everything, sql::LOOK, &parameters[..3])

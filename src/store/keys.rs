@@ -105,9 +105,7 @@ impl KeyRow {
 impl Store {
     /// A user's keys, the newest first.
     pub async fn keys(&self, user: UserId) -> Result<Vec<KeyRow>, Error> {
-        let rows = self
-            .once(Reach::Everything, sql::LIST, &[&user.0])
-            .await?;
+        let rows = self.once(Reach::Everything, sql::LIST, &[&user.0]).await?;
         rows.iter()
             .map(|row| KeyRow::from_row(sql::LIST, row))
             .collect()
@@ -115,9 +113,7 @@ impl Store {
 
     /// The key with a prefix. Whether it is the right one is for the caller to see.
     pub async fn find_key(&self, prefix: &str) -> Result<Option<PresentedKey>, Error> {
-        let rows = self
-            .once(Reach::Everything, sql::FIND, &[&prefix])
-            .await?;
+        let rows = self.once(Reach::Everything, sql::FIND, &[&prefix]).await?;
         rows.first()
             .map(|row| {
                 let get = reader(sql::FIND, row);

@@ -241,9 +241,7 @@ impl Store {
 
     /// A user's sessions, the last seen first.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<SessionRow>, Error> {
-        let rows = self
-            .once(Reach::Everything, sql::LIST, &[&user.0])
-            .await?;
+        let rows = self.once(Reach::Everything, sql::LIST, &[&user.0]).await?;
         rows.iter()
             .map(|row| {
                 let get = reader(sql::LIST, row);
@@ -293,11 +291,7 @@ impl Request {
     }
 
     /// As [`Self::end_sessions_of`], but one stays.
-    pub async fn end_sessions_but(
-        &self,
-        user: UserId,
-        stays: Option<i64>,
-    ) -> Result<usize, Error> {
+    pub async fn end_sessions_but(&self, user: UserId, stays: Option<i64>) -> Result<usize, Error> {
         let ended = self.rows(sql::END_OF_USER, &[&user.0, &stays]).await?;
         Ok(ended.len())
     }
