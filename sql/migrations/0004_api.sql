@@ -301,3 +301,13 @@ create view ps_auths as
     from pjsip_auths a join clients c on c.id = a.client_id
     where c.status = 'active';
 grant select on ps_endpoints, ps_aors, ps_auths to capconduit_asterisk;
+
+-- Remember tokens that were used and replaced: within moments it is another tab of the same browser, later a
+-- thief, or his victim, and the session ends.
+create table replaced_remember_tokens (
+    token_hash bytea primary key,
+    session_id bigint not null references sessions on delete cascade,
+    replaced_at timestamptz not null default now()
+);
+create index replaced_remember_tokens_session_id_idx on replaced_remember_tokens (session_id);
+grant select, insert, delete on replaced_remember_tokens to capconduit_admin;

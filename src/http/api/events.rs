@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderName};
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use super::access::{Access, Caller, authenticate};
+use super::access::{Access, Caller, still_holds};
 use super::live::CallState;
 use super::moment::Moment;
 use super::operation::Operation;
@@ -460,7 +460,6 @@ async fn look(
 struct Listener {
     api: Api,
     caller: Caller,
-    headers: HeaderMap,
     news: News,
     next: VecDeque<Event>,
     heartbeat: Interval,
@@ -532,10 +531,7 @@ impl Listener {
 
     /// The login is as it was. A database that does not answer ends no stream.
     async fn is_still_admitted(&self) -> bool {
-        match authenticate(&self.api, &self.headers, self.caller.address).await {
-            Ok(caller) => caller.user_id == self.caller.user_id && caller.role == self.caller.role,
-            Err(problem) => problem.status().is_server_error(),
-        }
+        still_holds(&self.api, &self.caller).await.unwrap_or(true)
     }
 }
 
@@ -549,7 +545,6 @@ async fn events(
     State(api): State<Api>,
     caller: Caller,
     ending: Option<Extension<Ending>>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let seat = api.events.take_seat(caller.user_id)?;
     let (snapshot, news) = api.events.join(Listener::tenant(&caller)).await?;
@@ -558,7 +553,6 @@ async fn events(
     heartbeat.reset();
     let listener = Listener {
         caller,
-        headers,
         news,
         next: VecDeque::from([snapshot_event(&snapshot)]),
         heartbeat,

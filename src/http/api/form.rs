@@ -59,8 +59,6 @@ pub enum Kind {
         /// Largest.
         max: i64,
     },
-    /// True or false.
-    Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An object with fields of its own.
@@ -126,11 +124,6 @@ impl Field {
     /// A whole number.
     pub const fn integer(name: &'static str, min: i64, max: i64) -> Self {
         Self::new(name, Kind::Integer { min, max })
-    }
-
-    /// True or false.
-    pub const fn boolean(name: &'static str) -> Self {
-        Self::new(name, Kind::Boolean)
     }
 
     /// One of some words.
@@ -324,8 +317,6 @@ impl Kind {
                 Some(_) => wrong(format!("Must be from {min} to {max}.")),
                 None => wrong("Must be a whole number.".into()),
             },
-            Self::Boolean if value.is_boolean() => Ok(value),
-            Self::Boolean => wrong("Must be true or false.".into()),
             Self::Choice(words) => match value.as_str() {
                 Some(word) if words.contains(&word) => Ok(value),
                 _ => wrong(format!("Must be one of: {}.", words.join(", "))),
@@ -398,7 +389,6 @@ impl Kind {
             Self::Integer { min, max } => {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
-            Self::Boolean => json!({ "type": "boolean" }),
             Self::Choice(words) => json!({ "type": "string", "enum": words }),
             Self::Object(form) => form.schema(),
             Self::Ids { max } => json!({

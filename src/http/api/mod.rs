@@ -92,6 +92,7 @@ pub struct Shared {
     store: Store,
     engine: Engine,
     settings: Settings,
+    limits: limits::Limits,
     document: String,
     events: events::Hub,
 }
@@ -158,6 +159,7 @@ pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
         events: events::Hub::new(store.clone()),
         store,
         engine,
+        limits: limits::Limits::new(&settings),
         settings,
         document: document().to_string(),
     }));

@@ -34,8 +34,6 @@ pub enum ParameterKind {
     Choice(&'static [&'static str]),
     /// `YYYY-MM-DD`, or a date and time.
     Moment,
-    /// True or false.
-    Boolean,
 }
 
 impl ParameterKind {
@@ -45,7 +43,6 @@ impl ParameterKind {
             Self::Integer => json!({ "type": "integer" }),
             Self::Text | Self::Moment => json!({ "type": "string" }),
             Self::Choice(words) => json!({ "type": "string", "enum": words }),
-            Self::Boolean => json!({ "type": "boolean" }),
         }
     }
 }
