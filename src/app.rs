@@ -122,7 +122,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             sweep(engine.clone(), config.routing.sweep_interval),
         ),
     );
-    supervisor.spawn_until_stop("house", until(signals.stop.clone(), keep_house(engine)));
+    supervisor.spawn_until_stop(
+        "house",
+        until(signals.stop.clone(), keep_house(engine, store.clone())),
+    );
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
             "watchdog",
@@ -375,12 +378,15 @@ async fn sweep(engine: Engine, every: Duration) -> Infallible {
     }
 }
 
-async fn keep_house(engine: Engine) -> Infallible {
+async fn keep_house(engine: Engine, store: Store) -> Infallible {
     let mut rounds = interval(KEEP_HOUSE);
     loop {
         rounds.tick().await;
         if let Err(error) = engine.keep_house().await {
             warn!(error = %Chain(&error), "housekeeping failed; it is tried again");
+        }
+        if let Err(error) = store.forget_expired().await {
+            warn!(error = %Chain(&error), "old sessions and keys cannot be forgotten; it is tried again");
         }
     }
 }

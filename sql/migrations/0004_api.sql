@@ -229,3 +229,13 @@ create policy tenant on campaign_dids to capconduit_api
     using (exists (select from campaigns c where c.id = campaign_id))
     with check (exists (select from campaigns c where c.id = campaign_id)
                 and exists (select from dids d where d.id = did_id));
+
+-- Remember tokens that were used and replaced: within moments it is another tab of the same browser, later a
+-- thief, or his victim, and the session ends.
+create table replaced_remember_tokens (
+    token_hash bytea primary key,
+    session_id bigint not null references sessions on delete cascade,
+    replaced_at timestamptz not null default now()
+);
+create index replaced_remember_tokens_session_id_idx on replaced_remember_tokens (session_id);
+grant select, insert, delete on replaced_remember_tokens to capconduit_admin;

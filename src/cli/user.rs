@@ -22,6 +22,11 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = Role::User)]
         role: Role,
     },
+    /// Give an account a new one-time password, print it, and end its sessions.
+    Password {
+        /// Name of the account.
+        username: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -35,11 +40,22 @@ pub(super) enum Role {
 }
 
 pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
-    let Command::Create {
-        username,
-        email,
-        role,
-    } = command;
+    match command {
+        Command::Create {
+            username,
+            email,
+            role,
+        } => create(username, email, *role, config).await,
+        Command::Password { username } => new_password(username, config).await,
+    }
+}
+
+async fn create(
+    username: &str,
+    email: &str,
+    role: Role,
+    config: &Config,
+) -> anyhow::Result<ExitCode> {
     check(username, email)?;
     let secret = one_time_password()?;
     let hash = password::hash(&secret)?;
@@ -55,9 +71,64 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
         password_hash: &hash,
         role,
     };
+    // Dropped with the connection if anything fails.
+    client.batch_execute("begin").await?;
     let id = users::create(&client, &user).await?;
+    client
+        .execute(
+            "insert into audit_log (actor, via, user_id, action, object_type, object_id, after)
+             select 'command line', 'cli', case when role = 'user' then id end, 'create', 'user', id::text,
+                    jsonb_build_object('username', username, 'email', email, 'role', role, 'status', status)
+             from users where id = $1",
+            &[&id],
+        )
+        .await?;
+    client.batch_execute("commit").await?;
     println!("made user {id} {username} ({role})");
     println!("one-time password, shown only here: {secret}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCode> {
+    let secret = one_time_password()?;
+    let hash = password::hash(&secret)?;
+    let client = super::owner(config).await?;
+    client.batch_execute("begin").await?;
+    let changed = client
+        .query_opt(
+            "update users set password_hash = $2, updated_at = now() where username = $1
+             returning id, status",
+            &[&username, &hash],
+        )
+        .await?;
+    let changed = changed.with_context(|| format!("there is no user {username:?}"))?;
+    let (id, status): (i32, String) = (changed.get("id"), changed.get("status"));
+    // A statement later: the sessions of logins that came first are seen.
+    let ended = client
+        .execute("delete from sessions where user_id = $1", &[&id])
+        .await?;
+    client
+        .execute(
+            "insert into audit_log (actor, via, user_id, action, object_type, object_id)
+             select 'command line', 'cli', case when role = 'user' then id end, 'change_password', 'user', id::text
+             from users where id = $1",
+            &[&id],
+        )
+        .await?;
+    // As the daemon names it where it counts failed logins.
+    client
+        .execute(
+            "delete from login_failures
+             where subject = 'account:' || encode(sha256(convert_to($1, 'UTF8')), 'hex')",
+            &[&username],
+        )
+        .await?;
+    client.batch_execute("commit").await?;
+    println!("user {id} {username} has a new password; {ended} sessions have ended");
+    println!("one-time password, shown only here: {secret}");
+    if status != "active" {
+        println!("the account is {status}: it cannot log in before that is changed");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

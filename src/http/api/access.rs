@@ -1,23 +1,27 @@
 //! Who asks, and may they: the guard before every operation.
 //!
-//! Order of checks: login (401), role and scope (403), origin of a browser's request (403), rate (429).
+//! Order of checks: login (401), rate (429), role and scope (403), origin of a browser's request (403).
 //! Handlers behind it can rely on the [`Caller`] they get.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::limits::Standing;
 use super::operation::{Meta, Served};
-use super::{Api, Problem, trace};
+use super::{Api, Problem, auth, idempotency, keys, trace};
 use crate::domain::{Role, UserId};
 use crate::store::request::{Actor, Reach};
+use crate::store::sessions::{Remembered, Session, Tokens};
 
 /// Who may use an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +143,41 @@ fn address_of(headers: &HeaderMap, extensions: &axum::http::Extensions, api: &Ap
         .iter()
         .next_back()
         .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok())
-        .unwrap_or(peer)
+        .map_or(peer, |address: IpAddr| address.to_canonical())
+}
+
+/// What the guard learns that the answer must say, whatever it is.
+#[derive(Default)]
+struct Notes {
+    standing: Option<Standing>,
+    renewed: Option<Renewed>,
+}
+
+/// New cookies of a session that was renewed.
+struct Renewed {
+    session: String,
+    remember: String,
+    remember_for: Duration,
+}
+
+impl Notes {
+    fn limited(&mut self, standing: Standing) -> Result<(), Problem> {
+        self.standing = Some(standing);
+        standing.check()
+    }
+
+    fn put_on(self, api: &Api, response: &mut Response) {
+        if let Some(standing) = self.standing {
+            standing.put_on(response.headers_mut());
+        }
+        // A logout has said already what becomes of the cookies.
+        if let Some(new) = self.renewed
+            && !response.headers().contains_key(header::SET_COOKIE)
+        {
+            let tokens = (new.session.as_str(), new.remember.as_str());
+            auth::set_cookies(api, response, tokens, new.remember_for);
+        }
+    }
 }
 
 /// Stands before each operation.
@@ -149,65 +187,271 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     let path = operation.path;
-    let mut response = match admit(&api, &operation, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+    let mut notes = Notes::default();
+    let served = match admit(&api, &operation, &mut request, &mut notes).await {
+        Ok(caller) => carry_out(&api, caller, request, next).await,
+        Err(problem) => Err(problem),
     };
+    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    notes.put_on(&api, &mut response);
     response.extensions_mut().insert(Served { path });
     response
 }
 
-async fn admit(api: &Api, operation: &Meta, request: &mut Request) -> Result<(), Problem> {
-    let address = address_of(request.headers(), request.extensions(), api);
-    match operation.access {
-        Access::Public => {}
-        Access::Internal => check_internal_token(api, request.headers())?,
-        access => {
-            let caller = authenticate(api, request.headers(), address).await?;
-            if let Err(allowed) = access.allows(caller.role) {
-                return Err(Problem::forbidden(
-                    "role_not_allowed",
-                    format!(
-                        "This needs one of the roles [{allowed}]; yours is {}.",
-                        caller.role.as_str()
-                    ),
-                ));
-            }
-            if matches!(caller.via, Via::Session(_)) && !is_safe(request.method()) {
-                check_origin(api, request.headers())?;
-            }
-            tracing::debug!(user.id = caller.user_id.0, "admitted");
-            request.extensions_mut().insert(caller);
-        }
+async fn carry_out(
+    api: &Api,
+    caller: Option<Caller>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if let Some(caller) = caller
+        && request.method() == Method::POST
+        && let Some(key) = idempotency::key_of(request.headers())?
+    {
+        let key = key.to_owned();
+        return idempotency::serve(api, &caller, &key, request, next).await;
     }
+    Ok(next.run(request).await)
+}
+
+async fn admit(
+    api: &Api,
+    operation: &Meta,
+    request: &mut Request,
+    notes: &mut Notes,
+) -> Result<Option<Caller>, Problem> {
     if let Some(form) = operation.form {
         request.extensions_mut().insert(form);
     }
-    Ok(())
+    let address = address_of(request.headers(), request.extensions(), api);
+    match operation.access {
+        Access::Public => {
+            notes.limited(api.limits.anonymous(address))?;
+            return Ok(None);
+        }
+        Access::Internal => {
+            if let Err(problem) = check_internal_token(api, request.headers()) {
+                notes.limited(api.limits.anonymous(address))?;
+                return Err(problem);
+            }
+            return Ok(None);
+        }
+        Access::SignedIn | Access::Seller | Access::Staff | Access::Admin => {}
+    }
+    let (caller, scopes) = match authenticate(api, request.headers(), address, notes).await {
+        Ok(found) => found,
+        Err(problem) => {
+            if problem.status() == StatusCode::UNAUTHORIZED {
+                notes.limited(api.limits.anonymous(address))?;
+            }
+            return Err(problem);
+        }
+    };
+    notes.limited(api.limits.known(&caller))?;
+    if let Err(allowed) = operation.access.allows(caller.role) {
+        return Err(Problem::forbidden(
+            "role_not_allowed",
+            format!(
+                "This needs one of the roles [{allowed}]; yours is {}.",
+                caller.role.as_str()
+            ),
+        ));
+    }
+    match &scopes {
+        Some(scopes) => check_scopes(operation, request.method(), scopes)?,
+        None if is_safe(request.method()) => {}
+        None => check_origin(api, request.headers())?,
+    }
+    tracing::debug!(user.id = caller.user_id.0, "admitted");
+    request.extensions_mut().insert(caller.clone());
+    Ok(Some(caller))
 }
 
-async fn authenticate(api: &Api, headers: &HeaderMap, address: IpAddr) -> Result<Caller, Problem> {
-    let Some(token) = cookie(headers, "session") else {
-        return Err(Problem::unauthorized(
+/// Who asks, and for an API key what it may do.
+type Authenticated = (Caller, Option<Vec<String>>);
+
+async fn authenticate(
+    api: &Api,
+    headers: &HeaderMap,
+    address: IpAddr,
+    notes: &mut Notes,
+) -> Result<Authenticated, Problem> {
+    let found = if headers.contains_key(header::AUTHORIZATION) {
+        let (key, scopes) = by_key(api, headers).await?;
+        (key, Some(scopes))
+    } else {
+        (by_cookies(api, headers, address, notes).await?, None)
+    };
+    let (who, scopes) = found;
+    let caller = Caller {
+        user_id: who.user_id,
+        username: who.username,
+        role: Role::parse(&who.role).ok_or_else(|| {
+            tracing::error!(role = who.role, "an account has a role that is none");
+            Problem::internal()
+        })?,
+        via: who.via,
+        address,
+    };
+    Ok((caller, scopes))
+}
+
+/// Whom a session or a key belongs to.
+struct Who {
+    user_id: UserId,
+    username: String,
+    role: String,
+    via: Via,
+}
+
+impl Who {
+    fn of_session(session: Session) -> Self {
+        Self {
+            user_id: session.user_id,
+            username: session.username,
+            role: session.role,
+            via: Via::Session(session.session_id),
+        }
+    }
+}
+
+async fn by_cookies(
+    api: &Api,
+    headers: &HeaderMap,
+    address: IpAddr,
+    notes: &mut Notes,
+) -> Result<Who, Problem> {
+    let (session, remember) = (
+        cookie(headers, "session"),
+        cookie(headers, "remember_token"),
+    );
+    if session.is_none() && remember.is_none() {
+        return Err(unauthorized(
             "not_logged_in",
             "Log in first: POST /api/auth/login, or send an API key as bearer token.",
         ));
+    }
+    let lives = auth::lives(api);
+    if let Some(token) = session {
+        let hash = auth::digest(&token);
+        if let Some(session) = api.store.find_session(&hash, lives.idle).await? {
+            return Ok(Who::of_session(session));
+        }
+    }
+    let ended = || unauthorized("session_ended", "This session has ended. Log in again.");
+    let Some(remember) = remember else {
+        return Err(ended());
     };
-    let found = api.store.find_session(&super::auth::digest(&token)).await?;
-    let Some(session) = found else {
-        return Err(Problem::unauthorized(
-            "session_ended",
-            "This session has ended. Log in again.",
+    let (new_session, new_remember) = (auth::new_token()?, auth::new_token()?);
+    let tokens = Tokens {
+        session: &auth::digest(&new_session),
+        remember: &auth::digest(&new_remember),
+    };
+    let resumed = api
+        .store
+        .resume_session(
+            &auth::digest(&remember),
+            tokens,
+            lives,
+            &address.to_string(),
+        )
+        .await?;
+    match resumed {
+        Remembered::Renewed(session, remember_for) => {
+            notes.renewed = Some(Renewed {
+                session: new_session,
+                remember: new_remember,
+                remember_for,
+            });
+            Ok(Who::of_session(session))
+        }
+        // The request that renewed it brings the browser its cookies.
+        Remembered::Shared(session) => Ok(Who::of_session(session)),
+        Remembered::Nothing => Err(ended()),
+        Remembered::Stolen {
+            session_id,
+            user_id,
+        } => {
+            tracing::warn!(
+                user.id = user_id.0,
+                session.id = session_id,
+                %address,
+                "a remember token came that was replaced long ago: the session has been ended"
+            );
+            Err(ended())
+        }
+    }
+}
+
+async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Problem> {
+    let token = bearer(headers).ok_or_else(|| {
+        unauthorized(
+            "bad_authorization",
+            "Send an API key as `Authorization: Bearer cck_…`, once.",
+        )
+    })?;
+    let wrong = || {
+        unauthorized(
+            "wrong_api_key",
+            "This API key is not known, or has ended, or was revoked.",
+        )
+    };
+    let prefix = keys::prefix_of(token).ok_or_else(wrong)?;
+    let found = api.store.find_key(prefix).await?;
+    let key = found.ok_or_else(wrong)?;
+    let right = bool::from(key.hash.as_slice().ct_eq(&auth::digest(token)));
+    if !right || key.revoked || key.expired || !key.account_active {
+        return Err(wrong());
+    }
+    if key.stale {
+        api.store.touch_key(key.key_id).await?;
+    }
+    let who = Who {
+        user_id: key.user_id,
+        username: key.username,
+        role: key.role,
+        via: Via::Key(key.key_id),
+    };
+    Ok((who, key.scopes))
+}
+
+/// The token of the one `Authorization` header, if that is of the scheme `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn check_scopes(operation: &Meta, method: &Method, scopes: &[String]) -> Result<(), Problem> {
+    if operation.session_only {
+        return Err(Problem::forbidden(
+            "session_only",
+            "This is not for API keys. Log in.",
         ));
-    };
-    let role = Role::parse(&session.role).ok_or_else(Problem::internal)?;
-    Ok(Caller {
-        user_id: session.user_id,
-        username: session.username,
-        role,
-        via: Via::Session(session.session_id),
-        address,
-    })
+    }
+    let action = if is_safe(method) { "read" } else { "write" };
+    let needed = format!("{}:{action}", operation.tag);
+    if scopes
+        .iter()
+        .any(|scope| scope == action || *scope == needed)
+    {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "scope_missing",
+        format!("This needs an API key with the scope `{needed}` or `{action}`."),
+    ))
+}
+
+/// 401 with the way to do better.
+fn unauthorized(code: &'static str, message: &'static str) -> Problem {
+    Problem::unauthorized(code, message).with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"capconduit\""),
+    )
 }
 
 fn check_internal_token(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
@@ -218,13 +462,9 @@ fn check_internal_token(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
     }
     let given = headers
         .get("x-internal-api-token")
-        .map(axum::http::HeaderValue::as_bytes)
+        .map(HeaderValue::as_bytes)
         .unwrap_or_default();
-    let mut right = subtle::Choice::from(0);
-    for token in tokens {
-        right |= token.expose_secret().as_bytes().ct_eq(given);
-    }
-    if bool::from(right) {
+    if is_one_of(given, tokens) {
         Ok(())
     } else {
         Err(Problem::unauthorized(
@@ -232,6 +472,17 @@ fn check_internal_token(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
             "Send the internal token in the header X-Internal-API-Token.",
         ))
     }
+}
+
+/// Takes the same time wherever they differ: hashes are compared, which are also of one length.
+fn is_one_of(given: &[u8], tokens: &[SecretString]) -> bool {
+    let hash: [u8; 32] = Sha256::digest(given).into();
+    let mut right = subtle::Choice::from(0);
+    for token in tokens {
+        right |= auth::digest(token.expose_secret()).ct_eq(&hash);
+    }
+    // Nothing is no token, whatever the configuration says.
+    bool::from(right) && !given.is_empty()
 }
 
 /// A browser says which site a request comes from; another site's are refused. Programs say nothing.
@@ -269,4 +520,52 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_internal_token_is_right_as_a_whole() {
+        let tokens = ["new-token", "old", ""].map(|t| SecretString::from(t.to_owned()));
+        for right in ["new-token", "old"] {
+            assert!(is_one_of(right.as_bytes(), &tokens), "{right}");
+        }
+        let long = "new-token".repeat(1_000);
+        for wrong in [
+            "",
+            "n",
+            "new-toke",
+            "new-token ",
+            "NEW-TOKEN",
+            "newold",
+            &long,
+        ] {
+            assert!(!is_one_of(wrong.as_bytes(), &tokens), "{wrong}");
+        }
+        assert!(!is_one_of(b"new-token", &[]));
+    }
+
+    #[test]
+    fn a_bearer_token_comes_in_one_header() {
+        let read = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(read(&["Bearer abc"]), Some("abc".into()));
+        assert_eq!(read(&["bearer  abc "]), Some("abc".into()));
+        for none in [
+            &[][..],
+            &["abc"],
+            &["Basic abc"],
+            &["Bearer"],
+            &["Bearer a", "Bearer a"],
+        ] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+    }
 }

@@ -1,8 +1,306 @@
-//! API keys: for programs that act for an account.
+//! API keys: programs that act for an account, as far as their scopes go.
+//!
+//! A key is `cck_<prefix>_<secret>`: the prefix finds its row, of the whole only the SHA-256 is kept.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::access::{Access, Caller};
+use super::auth::{digest, tenant_of};
+use super::body::Input;
+use super::form::{Field, Form, Unknown};
+use super::idempotency::KeepInstead;
+use super::moment::Moment;
 use super::operation::Operation;
+use super::query::Ids;
+use super::{Api, Problem, shown};
+use crate::clock;
+use crate::store::keys::{KeyRow, NewKey};
+use crate::store::request::{Change, Reach};
 
-/// The operations.
+/// More keys than any account has programs.
+const MOST: i64 = 100;
+
+/// The operations on API keys.
 pub fn operations() -> Vec<Operation> {
-    Vec::new()
+    let operations = vec![
+        Operation::get("/api/auth/keys", "listKeys", list)
+            .tagged("auth", "List your API keys")
+            .about("Revoked and ended ones too, for a year; at most the 1000 newest.")
+            .answers::<Vec<Key>>(200, "Your keys, the newest first."),
+        Operation::post("/api/auth/keys", "createKey", create)
+            .tagged("auth", "Make an API key")
+            .about(
+                "The answer holds the key, this once. A program sends it as `Authorization: Bearer <key>` and \
+                 acts for your account as far as the scopes go: `read` for everything that is read (GET), \
+                 `write` for everything that changes something (POST, PUT, DELETE), `<group>:read` and \
+                 `<group>:write` for one group of operations, such as `dids:read`. Sessions and keys are not \
+                 for keys. An answer repeated for an Idempotency-Key does not hold the key.",
+            )
+            .body(&NEW_KEY)
+            .example(r#"{"name": "Nightly report", "scopes": ["logs:read"], "expiresAt": "2027-01-31T00:00:00Z"}"#)
+            .answers::<MadeKey>(201, "The new key.")
+            .problems(&[409]),
+        Operation::delete("/api/auth/keys/{id}", "revokeKey", revoke)
+            .tagged("auth", "Revoke an API key")
+            .answers_nothing(204, "It opens nothing any more."),
+    ];
+    operations
+        .into_iter()
+        .map(|operation| operation.access(Access::SignedIn).session_only())
+        .collect()
+}
+
+static NEW_KEY: Form = Form {
+    name: "NewKey",
+    fields: &[
+        Field::line("name", 1, 100).required(),
+        Field::words("scopes", 100)
+            .required()
+            .about("`read`, `write`, `<group>:read`, `<group>:write`."),
+        Field::moment("expiresAt")
+            .nullable()
+            .about("Not given: it does not end by itself."),
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenKey {
+    name: String,
+    scopes: Vec<String>,
+    expires_at: Option<Timestamp>,
+}
+
+/// An API key, without what makes it one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    id: i64,
+    name: String,
+    /// The part of the key that names it: `cck_<prefix>_…`.
+    prefix: String,
+    scopes: Vec<String>,
+    created_at: Moment,
+    expires_at: Option<Moment>,
+    /// To the minute.
+    last_used_at: Option<Moment>,
+    revoked_at: Option<Moment>,
+}
+
+/// An API key that was just made.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MadeKey {
+    #[serde(flatten)]
+    about: Key,
+    /// The key itself. It is shown only here; null where an answer is repeated.
+    key: Option<String>,
+}
+
+impl Key {
+    fn of(row: KeyRow) -> Self {
+        Self {
+            id: row.key_id,
+            name: row.name,
+            prefix: row.prefix,
+            scopes: row.scopes,
+            created_at: Moment(row.created_at),
+            expires_at: row.expires_at.map(Moment),
+            last_used_at: row.last_used_at.map(Moment),
+            revoked_at: row.revoked_at.map(Moment),
+        }
+    }
+}
+
+/// Every scope there is.
+static SCOPES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let operations = super::operations();
+    let groups = operations.iter().map(|operation| &operation.meta);
+    groups
+        .filter(|meta| {
+            !meta.session_only && !matches!(meta.access, Access::Public | Access::Internal)
+        })
+        .flat_map(|meta| ["read", "write"].map(|action| format!("{}:{action}", meta.tag)))
+        .chain(["read", "write"].map(str::to_owned))
+        .collect()
+});
+
+/// The part of a key that finds it, if it has the form of one.
+pub fn prefix_of(key: &str) -> Option<&str> {
+    let (prefix, secret) = key.strip_prefix("cck_")?.split_once('_')?;
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let fits = prefix.len() == PREFIX && secret.len() == SECRET && plain(prefix) && plain(secret);
+    fits.then_some(prefix)
+}
+
+/// 60 bits: two alike are as good as never made, and the table allows none.
+const PREFIX: usize = 12;
+
+/// 200 bits.
+const SECRET: usize = 40;
+
+/// Random letters and digits, five bits each, none that look alike.
+fn letters(count: usize) -> Result<String, Problem> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = vec![0_u8; count];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the kernel gives no randomness");
+        Problem::internal()
+    })?;
+    let letters = bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)]);
+    Ok(letters.map(char::from).collect())
+}
+
+async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<Key>>, Problem> {
+    let keys = api.store.keys(caller.user_id).await?;
+    Ok(Json(keys.into_iter().map(Key::of).collect()))
+}
+
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Input(given): Input<GivenKey>,
+) -> Result<Response, Problem> {
+    let scopes: BTreeSet<String> = given.scopes.into_iter().collect();
+    check(&scopes, given.expires_at)?;
+    let scopes: Vec<String> = scopes.into_iter().collect();
+    let prefix = letters(PREFIX)?;
+    let key = format!("cck_{prefix}_{}", letters(SECRET)?);
+    let request = api.store.request(Reach::Everything).await?;
+    if request.lock_and_count_keys(caller.user_id).await? >= MOST {
+        return Err(Problem::conflict(
+            "too_many_keys",
+            format!("You have {MOST} keys. Revoke one that is not needed any more."),
+        ));
+    }
+    let row = request
+        .create_key(&NewKey {
+            user_id: caller.user_id,
+            name: &given.name,
+            prefix: &prefix,
+            hash: &digest(&key),
+            scopes: &scopes,
+            expires_at: given.expires_at,
+        })
+        .await?;
+    let id = row.key_id;
+    let about = Key::of(row);
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: tenant_of(&caller),
+            action: "create",
+            object_type: "key",
+            object_id: id.to_string(),
+            before: None,
+            after: shown(&about),
+            reason: None,
+        })
+        .await?;
+    request.commit().await?;
+    let mut made = MadeKey { about, key: None };
+    let instead = serde_json::to_vec(&made).unwrap_or_default();
+    made.key = Some(key);
+    let mut response = (StatusCode::CREATED, Json(made)).into_response();
+    response.extensions_mut().insert(KeepInstead(instead));
+    Ok(response)
+}
+
+fn check(scopes: &BTreeSet<String>, expires_at: Option<Timestamp>) -> Result<(), Problem> {
+    if scopes.is_empty() {
+        return Err(Problem::field(
+            "scopes",
+            "Must hold at least one scope, such as read.",
+        ));
+    }
+    if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(*scope)) {
+        let known: Vec<&str> = SCOPES.iter().map(String::as_str).collect();
+        return Err(Problem::field(
+            "scopes",
+            format!("{unknown:?} is no scope. There are: {}.", known.join(", ")),
+        ));
+    }
+    if expires_at.is_some_and(|moment| moment <= clock::now()) {
+        return Err(Problem::field("expiresAt", "Must lie in the future."));
+    }
+    Ok(())
+}
+
+async fn revoke(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids([id]): Ids<1>,
+) -> Result<StatusCode, Problem> {
+    let request = api.store.request(Reach::Everything).await?;
+    let revoked = request.revoke_key(caller.user_id, id).await?;
+    let key = Key::of(revoked.ok_or_else(|| Problem::not_found("key that is not revoked"))?);
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: tenant_of(&caller),
+            action: "revoke",
+            object_type: "key",
+            object_id: id.to_string(),
+            before: None,
+            after: shown(&key),
+            reason: None,
+        })
+        .await?;
+    request.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_form() {
+        let secret = letters(SECRET).expect("random");
+        let key = format!("cck_abcdefghijkm_{secret}");
+        assert_eq!(prefix_of(&key), Some("abcdefghijkm"));
+        let longer = format!("{key}x");
+        let strange = key.replace('m', "\0");
+        for other in [
+            "",
+            "cck_",
+            "cck__",
+            "cck_abcdefghijkm_",
+            &key[1..],
+            &longer,
+            &strange,
+        ] {
+            assert_eq!(prefix_of(other), None, "{other:?}");
+        }
+        assert_ne!(secret, letters(SECRET).expect("random"));
+    }
+
+    #[test]
+    fn scopes_are_those_of_operations_that_keys_may_use() {
+        let scopes = |list: &[&str]| list.iter().map(|&scope| scope.to_owned()).collect();
+        assert!(check(&scopes(&["read", "write", "dids:read", "dids:write"]), None).is_ok());
+        for wrong in [
+            "all",
+            "dids",
+            "dids:delete",
+            "other:read",
+            "internal:read",
+            "",
+        ] {
+            assert!(check(&scopes(&[wrong]), None).is_err(), "{wrong}");
+        }
+        assert!(check(&scopes(&[]), None).is_err());
+        let past = "2020-01-01T00:00:00Z".parse().expect("a time");
+        assert!(check(&scopes(&["read"]), Some(past)).is_err());
+    }
 }

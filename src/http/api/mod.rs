@@ -92,6 +92,7 @@ pub struct Shared {
     store: Store,
     engine: Engine,
     settings: Settings,
+    limits: limits::Limits,
     document: String,
 }
 
@@ -157,6 +158,7 @@ pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
     let api = Api(Arc::new(Shared {
         store,
         engine,
+        limits: limits::Limits::new(&settings),
         settings,
         document: document().to_string(),
     }));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -123,6 +124,9 @@ fn problems(meta: &Meta) -> BTreeSet<u16> {
         }
         _ => statuses.extend([401, 403]),
     }
+    if takes_idempotency_key(meta) {
+        statuses.extend([400, 409, 422]);
+    }
     if meta.path.contains('{') {
         statuses.insert(404);
     }
@@ -130,6 +134,11 @@ fn problems(meta: &Meta) -> BTreeSet<u16> {
         statuses.extend([400, 408, 413, 415]);
     }
     statuses
+}
+
+/// The guard carries out a request with such a key once.
+fn takes_idempotency_key(meta: &Meta) -> bool {
+    meta.method == Method::POST && !matches!(meta.access, Access::Public | Access::Internal)
 }
 
 fn parameters(meta: &Meta) -> Vec<Value> {
@@ -157,6 +166,15 @@ fn parameters(meta: &Meta) -> Vec<Value> {
             "name": "If-Match", "in": "header",
             "description": "ETag of the version the change is meant for; another version answers 412.",
             "schema": { "type": "string" },
+        }));
+    }
+    if takes_idempotency_key(meta) {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header",
+            "description": "A key of your choice for this request. Sent again with it within 24 hours, it is not \
+                            carried out again: the same answer comes, with `Idempotent-Replayed: true`. Answers \
+                            with 429 or 5xx, and those over 64 KiB, are not kept.",
+            "schema": { "type": "string", "pattern": "^[!-~]{1,255}$" },
         }));
     }
     parameters

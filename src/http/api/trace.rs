@@ -28,6 +28,13 @@ pub fn request_id() -> String {
     REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// Work of the request being served, in a task of its own.
+pub fn within<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    REQUEST_ID
+        .scope(request_id(), work)
+        .instrument(tracing::Span::current())
+}
+
 /// 80 random bits as 16 letters and digits.
 fn new_request_id() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";

@@ -45,6 +45,31 @@ pub fn settings() -> Settings {
     }
 }
 
+async fn serve(db: &TestDb, settings: Settings) -> (SocketAddr, DropGuard) {
+    let end = CancellationToken::new();
+    let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let router = http::api::router(db.store(), engine(db, "api"), settings);
+    tokio::spawn(http::serve(
+        listener,
+        router,
+        http::Limits::API,
+        end.clone(),
+    ));
+    (address, end.drop_guard())
+}
+
+fn anonymous(address: SocketAddr) -> ApiClient {
+    // As the daemon does; a second call would find it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    ApiClient {
+        http: reqwest::Client::new(),
+        base: format!("http://{address}"),
+        headers: vec![],
+    }
+}
+
 impl ApiServer {
     /// On a database of its own, with accounts `admin` (1), `staff` (2), `alice` (3) and `bob` (4).
     pub async fn start() -> Self {
@@ -66,33 +91,23 @@ impl ApiServer {
             ))
             .await;
         }
-        let end = CancellationToken::new();
-        let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
-        let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let router = http::api::router(db.store(), engine(&db, "api"), settings);
-        tokio::spawn(http::serve(
-            listener,
-            router,
-            http::Limits::API,
-            end.clone(),
-        ));
+        let (address, end) = serve(&db, settings).await;
         Self {
             db,
             address,
-            _end: end.drop_guard(),
+            _end: end,
         }
+    }
+
+    /// A client nobody knows of a second daemon on the same database; it ends with the guard.
+    pub async fn second(&self, settings: Settings) -> (ApiClient, DropGuard) {
+        let (address, end) = serve(&self.db, settings).await;
+        (anonymous(address), end)
     }
 
     /// A client nobody knows.
     pub fn anonymous(&self) -> ApiClient {
-        // As the daemon does; a second call would find it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        ApiClient {
-            http: reqwest::Client::new(),
-            base: format!("http://{}", self.address),
-            headers: vec![],
-        }
+        anonymous(self.address)
     }
 
     /// A client logged in as one of the accounts.

@@ -1,0 +1,4 @@
+-- A new key of a user ($1).
+insert into api_keys (user_id, name, prefix, secret_hash, scopes, expires_at)
+values ($1, $2::text, $3, $4, $5, $6::timestamptz)
+returning key_id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at

@@ -1,0 +1,3 @@
+-- Revokes a key ($2) of a user ($1), if it is not yet.
+update api_keys set revoked_at = now() where user_id = $1 and key_id = $2 and revoked_at is null
+returning key_id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at
