@@ -76,12 +76,8 @@ pub struct PresentedKey {
     pub hash: Vec<u8>,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// It was revoked.
-    pub revoked: bool,
-    /// It has ended.
-    pub expired: bool,
-    /// Its account is active.
-    pub account_active: bool,
+    /// Neither revoked nor over, and of an active account.
+    pub usable: bool,
     /// Its use was not noted within the last minute.
     pub stale: bool,
 }
@@ -124,9 +120,7 @@ impl Store {
                     role: get.column("role")?,
                     hash: get.column("secret_hash")?,
                     scopes: get.column("scopes")?,
-                    revoked: get.column("revoked")?,
-                    expired: get.column("expired")?,
-                    account_active: get.column("account_active")?,
+                    usable: get.column("usable")?,
                     stale: get.column("stale")?,
                 })
             })

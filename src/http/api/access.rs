@@ -400,7 +400,7 @@ async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Pr
     let found = api.store.find_key(prefix).await?;
     let key = found.ok_or_else(wrong)?;
     let right = bool::from(key.hash.as_slice().ct_eq(&auth::digest(token)));
-    if !right || key.revoked || key.expired || !key.account_active {
+    if !right || !key.usable {
         return Err(wrong());
     }
     if key.stale {

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::access::{Access, Caller, From, Via, check_origin};
 use super::body::Input;
 use super::form::{Field, Form, Rule, Unknown};
+use super::idempotency::hex;
 use super::limits::too_many;
 use super::operation::Operation;
 use super::users::User;
@@ -214,9 +215,10 @@ async fn check_password(
     let given = password.to_owned();
     let hash = found.as_ref().map(|found| found.password_hash.clone());
     let right = turn
-        .run(move || match hash {
-            Some(hash) => password::verify(&given, &hash),
-            None => {
+        .run(move || {
+            if let Some(hash) = hash {
+                password::verify(&given, &hash)
+            } else {
                 password::verify_nobodys(&given);
                 false
             }
@@ -242,9 +244,7 @@ async fn check_password(
 
 /// Whether the name is one makes no difference.
 fn account_subject(username: &str) -> String {
-    let hash = digest(username);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("account:{hex}")
+    format!("account:{}", hex(&digest(username)))
 }
 
 fn network_subject(address: IpAddr) -> String {

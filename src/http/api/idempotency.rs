@@ -176,7 +176,8 @@ fn replay(kept: Kept) -> Response {
     response
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Two letters or digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
