@@ -20,7 +20,6 @@ pub mod sql {
         LIST = "list",
         LOCK = "lock",
         LOCK_ALL = "lock_all",
-        LOG_OUT = "log_out",
         ONE = "one",
         OTHER_ADMINS = "other_admins",
         SET_PASSWORD = "set_password",
@@ -314,12 +313,6 @@ impl Request {
     /// Gives an account that was locked another password.
     pub async fn set_password(&self, id: UserId, hash: &str) -> Result<(), super::Error> {
         self.rows(sql::SET_PASSWORD, &[&id.0, &hash]).await?;
-        Ok(())
-    }
-
-    /// Ends all sessions of an account.
-    pub async fn log_out(&self, id: UserId) -> Result<(), super::Error> {
-        self.rows(sql::LOG_OUT, &[&id.0]).await?;
         Ok(())
     }
 

@@ -281,7 +281,7 @@ async fn update(
         keep_an_admin(&request, id).await?;
     }
     if user.role != before.role || (user.status != before.status && user.status != "active") {
-        request.log_out(id).await?;
+        request.end_sessions_of(id).await?;
     }
     note(&request, &caller, "update", Some(&before), Some(&user)).await?;
     request.commit().await?;
@@ -304,7 +304,7 @@ async fn set_password(
     let request = api.store.request(caller.reach()).await?;
     let user = lock(&request, id, &headers).await?;
     request.set_password(id, &hash).await?;
-    request.log_out(id).await?;
+    request.end_sessions_of(id).await?;
     note(&request, &caller, "set_password", Some(&user), Some(&user)).await?;
     request.commit().await?;
     Ok(Json(Message::new(format!(
