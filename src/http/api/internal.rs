@@ -130,12 +130,12 @@ pub struct CallRecorded {
 pub struct RouteInfo {
     /// `proceed`.
     status: &'static str,
-    routing_info: Routing,
+    routing_info: RoutingInfo,
 }
 
 /// How a call would be routed.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Routing {
+pub struct RoutingInfo {
     user_id: i32,
     campaign_id: i32,
     did_id: i32,
@@ -144,12 +144,12 @@ pub struct Routing {
     strategy: &'static str,
     dial_timeout_seconds: u32,
     /// One or more, in the order to try them.
-    targets: Vec<Target>,
+    targets: Vec<RouteTarget>,
 }
 
 /// A target that could take a call.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Target {
+pub struct RouteTarget {
     /// The link.
     #[serde(rename = "campaignClientSettingId")]
     link_id: i32,
@@ -197,7 +197,7 @@ fn routed(
     number: &str,
     explanation: Explanation,
     mut addresses: Vec<Address>,
-) -> Result<Routing, RefusalReason> {
+) -> Result<RoutingInfo, RefusalReason> {
     // Calls are routed with and without plus; this question is about the number as it is stored.
     let did = explanation.did.filter(|did| did.number == number);
     let did = did.ok_or(RefusalReason::DidNotFound)?;
@@ -211,7 +211,7 @@ fn routed(
         let at = addresses.iter().position(|a| a.link_id == link_id)?;
         Some(addresses.swap_remove(at))
     };
-    let targets: Vec<Target> = decision
+    let targets: Vec<RouteTarget> = decision
         .ranking
         .iter()
         .filter(|target| target.verdict == Check::Eligible)
@@ -222,7 +222,7 @@ fn routed(
                 .find(|link| link.candidate.link_id == target.link_id)?;
             // Missing only where it was deleted between one look and the other.
             let address = address_of(target.link_id)?;
-            Some(Target {
+            Some(RouteTarget {
                 link_id: target.link_id.0,
                 client_id: link.candidate.client_id.0,
                 client_identifier: address.client_identifier,
@@ -241,7 +241,7 @@ fn routed(
     if targets.is_empty() {
         return Err(RefusalReason::NoActiveClientsInCampaign);
     }
-    Ok(Routing {
+    Ok(RoutingInfo {
         user_id: did.user_id.0,
         campaign_id: campaign.campaign_id.0,
         did_id: did.did_id.0,

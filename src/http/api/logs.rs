@@ -159,16 +159,16 @@ pub const FILTERS: [Parameter; 12] = [
     ),
 ];
 
-/// A name with its id.
+/// A campaign of a call.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Named {
+pub struct CampaignOfCall {
     id: i32,
     name: String,
 }
 
 /// A DID of a call.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Numbered {
+pub struct DidOfCall {
     id: i32,
     number: String,
 }
@@ -176,7 +176,7 @@ pub struct Numbered {
 /// A client of a call.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct NamedClient {
+pub struct ClientOfCall {
     id: i32,
     name: String,
     client_identifier: String,
@@ -188,11 +188,11 @@ pub struct NamedClient {
 pub struct LoggedCall {
     id: i64,
     /// Null once it is deleted.
-    campaign: Option<Named>,
+    campaign: Option<CampaignOfCall>,
     /// Null once it is deleted.
-    did: Option<Numbered>,
+    did: Option<DidOfCall>,
     /// Whom it was offered to last; null where nobody was, and once it is deleted.
-    client: Option<NamedClient>,
+    client: Option<ClientOfCall>,
     incoming_did_number: String,
     caller_id_num: Option<String>,
     caller_id_name: Option<String>,
@@ -239,13 +239,13 @@ pub struct LoggedCallDetails {
     #[serde(flatten)]
     call: LoggedCall,
     /// Whom it was offered to, in this order.
-    offers: Vec<OfferMade>,
+    offers: Vec<OfferOfCall>,
 }
 
 /// A target that a call was offered to.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct OfferMade {
+pub struct OfferOfCall {
     /// From 1.
     attempt: i32,
     client_id: i32,
@@ -264,13 +264,15 @@ impl LoggedCall {
     fn of(row: CallRow, role: Role) -> Self {
         Self {
             id: row.id,
-            campaign: row.campaign.map(|(id, name)| Named { id, name }),
-            did: row.did.map(|(id, number)| Numbered { id, number }),
-            client: row.client.map(|(id, name, client_identifier)| NamedClient {
-                id,
-                name,
-                client_identifier,
-            }),
+            campaign: row.campaign.map(|(id, name)| CampaignOfCall { id, name }),
+            did: row.did.map(|(id, number)| DidOfCall { id, number }),
+            client: row
+                .client
+                .map(|(id, name, client_identifier)| ClientOfCall {
+                    id,
+                    name,
+                    client_identifier,
+                }),
             incoming_did_number: row.incoming_did_number,
             caller_id_num: row.caller_id_num,
             caller_id_name: row.caller_id_name,
@@ -292,7 +294,7 @@ impl LoggedCall {
     }
 }
 
-impl OfferMade {
+impl OfferOfCall {
     fn of(row: AttemptRow) -> Self {
         Self {
             attempt: row.attempt,
@@ -387,7 +389,7 @@ async fn read(
         .await?;
     Ok(Json(LoggedCallDetails {
         call: LoggedCall::of(row, caller.role),
-        offers: attempts.into_iter().map(OfferMade::of).collect(),
+        offers: attempts.into_iter().map(OfferOfCall::of).collect(),
     }))
 }
 

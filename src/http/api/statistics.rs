@@ -64,13 +64,13 @@ pub struct Statistics {
     /// Calls begun before this time are counted.
     before: Moment,
     /// Times in their order; others the one with the most calls first.
-    rows: Vec<Group>,
+    rows: Vec<StatisticsGroup>,
 }
 
 /// Calls of one group. `calls` is the sum of `answered`, `refused`, `abandoned` and `failed`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Group {
+pub struct StatisticsGroup {
     /// The id, the status, the day or the beginning of the hour; null for calls that have no such thing.
     key: Option<String>,
     /// Id of the campaign, client or DID.
@@ -94,7 +94,7 @@ pub struct Group {
     answer_rate: f64,
 }
 
-impl Group {
+impl StatisticsGroup {
     fn of(row: GroupRow) -> Self {
         Self {
             key: row.key,
@@ -139,7 +139,7 @@ async fn statistics(
         group_by: group_by.to_owned(),
         from: Moment(from),
         before: Moment(before),
-        rows: rows.into_iter().map(Group::of).collect(),
+        rows: rows.into_iter().map(StatisticsGroup::of).collect(),
     }))
 }
 
