@@ -229,6 +229,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
             "call_id" => other["call"].to_string(),
             "did" => format!("{}1", NUMBERS[0]),
             "object_id" => other["did"].to_string(),
+            "actor" => MARKS[0].to_owned(),
             // Filters that would only narrow what is found, and paging.
             _ if NARROWS.contains(&name.as_str()) => continue,
             _ => panic!("{}: say in query_of what `{name}` is", operation.id),
@@ -244,25 +245,29 @@ fn query_of(operation: &Operation, other: &Things) -> String {
 }
 
 const NARROWS: &[&str] = &[
+    "action",
+    "at",
+    "call_status",
+    "caller",
+    "callerId",
+    "cursor",
+    "end_date",
+    "format",
+    "from",
+    "group_by",
+    "limit",
+    "max_duration",
+    "min_duration",
+    "object_type",
     "page",
     "per_page",
-    "cursor",
-    "limit",
-    "status",
-    "start_date",
-    "end_date",
-    "call_status",
-    "from",
-    "to",
-    "format",
-    "group_by",
-    "at",
-    "callerId",
-    "action",
-    "object_type",
-    "search",
     "q",
+    "refusal_reason",
+    "search",
     "sort",
+    "start_date",
+    "status",
+    "to",
 ];
 
 /// The operation's example, every id in it another seller's.
@@ -468,6 +473,10 @@ async fn no_operation_shows_or_changes_another_sellers_rows() {
         }
         // Hers alone; and each of several ids hers, the others his.
         let mut paths = vec![hers];
+        if !query.is_empty() {
+            // What he would be shown unfiltered.
+            paths.push(path_of(&operation.path, &alices, &bobs, &[]));
+        }
         for position in 1..=ids {
             let mut own: Vec<usize> = (1..=ids).filter(|p| *p != position).collect();
             if !own.is_empty() {
@@ -717,6 +726,18 @@ async fn sellers_requests_reach_tables_through_their_policies_only() {
     }
 }
 
+/// Functions that run with their owner's rights, each looked at.
+const KNOWN_MIGHTY: &[&str] = &[
+    "add_campaign_rotation",
+    "add_link_usage",
+    "campaign_exists",
+    "clear_call_log_references",
+    "ensure_call_log_partitions",
+    "link_exists",
+    "lock_calls_of_campaign",
+    "note_deleted_references",
+];
+
 #[tokio::test]
 async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema() {
     let db = TestDb::new().await;
@@ -726,16 +747,13 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
          and pronamespace = 'public'::regnamespace order by 1",
     )
     .await;
-    assert_eq!(
-        mighty,
-        [
-            "add_campaign_rotation",
-            "add_link_usage",
-            "clear_call_log_references",
-            "ensure_call_log_partitions",
-            "note_deleted_references",
-        ],
-        "one more needs a look at what its callers can make it do"
+    let unknown: Vec<_> = mighty
+        .iter()
+        .filter(|name| !KNOWN_MIGHTY.contains(&name.as_str()))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "look at what callers can make {unknown:?} do, then add them"
     );
     let loose = strings(
         &db,
@@ -744,14 +762,19 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
     )
     .await;
     assert!(loose.is_empty(), "{loose:?}");
-    // Triggers cannot be called; the others are for the daemon's own role.
+    // Triggers cannot be called; the others are for the daemon's own role, but those that tell a seller no more
+    // than whether an id is taken.
     let callable = strings(
         &db,
         "select proname::text from pg_proc where prosecdef and pronamespace = 'public'::regnamespace
          and prorettype <> 'trigger'::regtype and has_function_privilege('capconduit_api', oid, 'execute')",
     )
     .await;
-    assert!(callable.is_empty(), "{callable:?}");
+    let allowed = ["campaign_exists", "link_exists", "lock_calls_of_campaign"];
+    assert!(
+        callable.iter().all(|name| allowed.contains(&name.as_str())),
+        "{callable:?}"
+    );
 }
 
 #[tokio::test]
