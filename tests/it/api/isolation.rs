@@ -532,7 +532,11 @@ async fn no_operation_shows_or_changes_another_sellers_rows() {
     // The same addresses are right when she asks, or the above would have shown nothing.
     for operation in document() {
         if operation.method == Method::GET && operation.access == "seller" && !operation.streams {
-            let path = path_of(&operation.path, &alices, &bobs, &[]);
+            let path = format!(
+                "{}{}",
+                path_of(&operation.path, &alices, &bobs, &[]),
+                query_of(&operation, &alices)
+            );
             let answer = alice.get(&path).await;
             assert_eq!(
                 answer.status, 200,
