@@ -160,7 +160,7 @@ impl Store {
         &self,
         number: &DialledNumber,
     ) -> Result<(RoutingView, Vec<Address>), Error> {
-        let transaction = Transaction::on(self.for_background().await?);
+        let transaction = Transaction::on(self.for_question().await?);
         let statement = transaction.prepare(sql::ADDRESSES).await?;
         let look = Look {
             concurrency: Concurrency::Optimistic,

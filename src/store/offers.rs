@@ -198,7 +198,7 @@ impl Store {
 
     /// Reads what a decision would look at now. Locks and changes nothing.
     pub async fn routing_view(&self, number: &DialledNumber) -> Result<RoutingView, Error> {
-        let transaction = Transaction::on(self.for_background().await?);
+        let transaction = Transaction::on(self.for_question().await?);
         let look = Look {
             concurrency: Concurrency::Optimistic,
             call: None,

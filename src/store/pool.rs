@@ -96,6 +96,7 @@ pub enum ConnectError {
 pub struct Store {
     route: Pool,
     background: Pool,
+    questions: Pool,
     api: Pool,
     export: Pool,
 }
@@ -135,6 +136,12 @@ impl Store {
         Ok(Self {
             route: pool(settings.route_connections, "route", SESSION, &HOT)?,
             background: pool(settings.background_connections, "background", SESSION, &[])?,
+            questions: pool(
+                settings.api_connections.div_ceil(2),
+                "questions",
+                SESSION,
+                &[],
+            )?,
             api: pool(settings.api_connections, "api", API_SESSION, &[])?,
             export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
         })
@@ -151,6 +158,12 @@ impl Store {
     /// A connection for what can wait.
     pub(super) async fn for_background(&self) -> Result<Object, Error> {
         self.background.get().await.map_err(Error::Connection)
+    }
+
+    /// A connection to look with as calls do, for those who only ask: neither calls nor their repair wait
+    /// for them.
+    pub(super) async fn for_question(&self) -> Result<Object, Error> {
+        self.questions.get().await.map_err(Error::Connection)
     }
 
     /// A connection for a request to the API.
@@ -172,11 +185,17 @@ impl Store {
 
     /// Connections in use, all pools together.
     pub fn connections_in_use(&self) -> usize {
-        [&self.route, &self.background, &self.api, &self.export]
-            .map(Pool::status)
-            .iter()
-            .map(|status| status.size.saturating_sub(status.available))
-            .sum()
+        [
+            &self.route,
+            &self.background,
+            &self.questions,
+            &self.api,
+            &self.export,
+        ]
+        .map(Pool::status)
+        .iter()
+        .map(|status| status.size.saturating_sub(status.available))
+        .sum()
     }
 
     /// One round trip, to see whether the database answers.
@@ -190,6 +209,7 @@ impl Store {
     pub fn close(&self) {
         self.route.close();
         self.background.close();
+        self.questions.close();
         self.api.close();
         self.export.close();
     }

@@ -139,9 +139,9 @@ pub async fn create(client: &mut Client, user: &NewUser<'_>) -> Result<i32, Erro
             request::sql::NOTE.text,
             &[
                 &None::<i32>,
-                &"capconduit user create",
+                &"command line",
                 &"cli",
-                &None::<i32>,
+                &(user.role == "user").then_some(id.0),
                 &"create",
                 &"user",
                 &id.0.to_string(),
