@@ -66,7 +66,7 @@ insert into clients (client_identifier, name, status) select endpoint, endpoint,
 insert into pjsip_endpoints (id, client_id, aors, context, disallow, allow, direct_media)
 select client_identifier, id, client_identifier, 'capconduit-none', 'all', 'ulaw,alaw', 'no' from clients;
 insert into pjsip_aors (id, client_id, contact, max_contacts)
-select endpoint, c.id, format('sip:%s@127.0.0.1:%s', endpoint, port), 1
+select endpoint, c.id, format('sip:%s@127.0.0.1:%s;transport=udp', endpoint, port), 1
 from lab.plan join clients c on client_identifier = endpoint;
 
 insert into dids (number, user_id, status)

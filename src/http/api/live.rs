@@ -17,13 +17,13 @@ use crate::store::live::{LiveCallRow, LiveTarget};
 /// The operations on calls under way.
 pub fn operations() -> Vec<Operation> {
     vec![
-        Operation::get("/api/seller/calls", "listCalls", list)
+        Operation::get("/api/seller/calls", "listLiveCalls", list)
             .tagged("calls", "List your calls under way")
             .access(Access::Seller)
             .query(&PAGING)
             .answers::<Listed<LiveCall>>(200, "Your calls under way, newest first.")
             .problems(&[400]),
-        Operation::get("/api/admin/calls", "listAllCalls", list)
+        Operation::get("/api/admin/calls", "listAllLiveCalls", list)
             .tagged("calls", "List all calls under way")
             .about("Also those to numbers that nobody has, until Asterisk reports their end.")
             .access(Access::Staff)
