@@ -4,7 +4,7 @@
 # goal TEXT MEASURED LIMIT [most|least]: a line of the table of goals.
 goal() {
     local kept
-    kept=$(awk -v m="$2" -v l="$3" -v how="${4-most}" 'BEGIN { print how == "most" ? m <= l : m >= l }')
+    kept=$(awk -v m="$2" -v l="$3" -v how="${4-most}" 'BEGIN { print ((how == "most") ? (m <= l) : (m >= l)) }')
     if [ "$kept" = 1 ]; then
         goals+=("| $1 | $2 |")
     else

@@ -50,7 +50,7 @@ from generate_series(1, 20000) as n order by n;
 -- Indexes are quicker made of what is there than kept while it comes.
 create temp table dropped (id int generated always as identity, name text, made_again text);
 insert into dropped (name, made_again)
-select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index
+select indexrelid::regclass::text, replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ') from pg_index
 where indrelid = 'call_logs'::regclass and not indisprimary;
 select format('drop index %s', name) from dropped \gexec
 alter table call_logs drop constraint call_logs_pkey;
@@ -76,6 +76,13 @@ cross join lateral (select campaign + 5000 * (n % 4) as link) as linked;
 
 alter table call_logs add constraint call_logs_pkey primary key (id, timestamp_start);
 select made_again from dropped order by id \gexec
+do $$
+begin
+    if exists (select from pg_index where indrelid = 'call_logs'::regclass and not indisvalid) then
+        raise exception 'an index of call_logs did not come back';
+    end if;
+end
+$$;
 
 -- Only what was filled: a table vacuumed while empty is planned as empty, and scanned, ever after.
 vacuum (analyze) users, clients, pjsip_endpoints, pjsip_aors, dids, campaigns, campaign_dids,

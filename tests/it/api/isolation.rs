@@ -222,13 +222,12 @@ fn query_of(operation: &Operation, other: &Things) -> String {
     for name in &operation.query {
         let value = match name.as_str() {
             "campaign_id" => other["campaign"].to_string(),
-            "did_id" => other["did"].to_string(),
+            "did_id" | "object_id" => other["did"].to_string(),
             "client_id" => other["client"].to_string(),
             "link_id" => other["link"].to_string(),
             "user_id" | "seller_id" | "actor_id" => other["user"].to_string(),
             "call_id" => other["call"].to_string(),
             "did" => format!("{}1", NUMBERS[0]),
-            "object_id" => other["did"].to_string(),
             "actor" => MARKS[0].to_owned(),
             // Filters that would only narrow what is found, and paging.
             _ if NARROWS.contains(&name.as_str()) => continue,
