@@ -14,15 +14,20 @@ pub mod sql {
     crate::store::sql::statements! { "api/logs";
         ATTEMPTS = "attempts",
         COUNT = "count",
+        COUNT_PLAIN = "count_plain",
         LIST = "list",
         ONE = "one",
+        PLAIN = "plain",
     }
 }
 
 type Parameter = dyn ToSql + Sync;
 
+/// Later than any call: 9999-12-30, which every client can hold.
+const END_OF_TIME: Timestamp = Timestamp::constant(253_402_128_000, 0);
+
 /// Which calls are asked for; what is `None` leaves all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallFilter {
     /// Of this seller.
     pub user_id: Option<i32>,
@@ -151,6 +156,17 @@ pub struct AttemptRow {
 }
 
 impl CallFilter {
+    /// The seller, if only seller and time are asked for.
+    fn plain(&self) -> Option<i32> {
+        let rest = Self {
+            user_id: None,
+            from: None,
+            before: None,
+            ..self.clone()
+        };
+        self.user_id.filter(|_| rest == Self::default())
+    }
+
     /// The parameters $1 to $15 of every statement with these filters.
     pub(super) fn parameters(&self) -> [&Parameter; 15] {
         [
@@ -260,8 +276,8 @@ impl CallRow {
         })
     }
 
-    fn from_rows(rows: &[Row]) -> Result<Vec<Self>, Error> {
-        let read = |row| Self::from_row(sql::LIST, row);
+    fn from_rows(sql: Sql, rows: &[Row]) -> Result<Vec<Self>, Error> {
+        let read = |row| Self::from_row(sql, row);
         rows.iter().map(read).collect()
     }
 
@@ -293,15 +309,8 @@ impl AttemptRow {
 }
 
 impl Store {
-    /// How many calls there are.
-    pub async fn count_calls(&self, reach: Reach, filter: &CallFilter) -> Result<i64, Error> {
-        let rows = self
-            .once_planned(reach, sql::COUNT, &filter.parameters())
-            .await?;
-        Ok(rows.first().map_or(0, |row| row.get("total")))
-    }
-
-    /// A part of the log: what comes after a position, then after `offset` calls more.
+    /// A part of the log: what comes after a position, then after `offset` calls more. With `count`, also how
+    /// many calls there are in all.
     pub async fn logged_calls(
         &self,
         reach: Reach,
@@ -310,11 +319,54 @@ impl Store {
         after: Option<Position>,
         limit: i64,
         offset: i64,
-    ) -> Result<Vec<CallRow>, Error> {
+        count: bool,
+    ) -> Result<(Vec<CallRow>, Option<i64>), Error> {
+        if let (Some(seller), Order::Newest) = (filter.plain(), order) {
+            let part = (after, limit, offset);
+            return self.newest_calls(reach, seller, filter, part, count).await;
+        }
         let page = PageKeys::of(order, after, limit, offset);
         let parameters = page.parameters(filter);
         let rows = self.once_planned(reach, sql::LIST, &parameters).await?;
-        CallRow::from_rows(&rows)
+        let calls = CallRow::from_rows(sql::LIST, &rows)?;
+        // What ends before the limit tells how many there are.
+        let ended = (calls.len() as i64) < limit && (!calls.is_empty() || offset == 0);
+        let total = match count {
+            false => None,
+            true if ended && after.is_none() => Some(offset + calls.len() as i64),
+            true => {
+                let counted = self
+                    .once_planned(reach, sql::COUNT, &filter.parameters())
+                    .await?;
+                counted.first().map(|row| row.get("total"))
+            }
+        };
+        Ok((calls, total))
+    }
+
+    async fn newest_calls(
+        &self,
+        reach: Reach,
+        seller: i32,
+        filter: &CallFilter,
+        (after, limit, offset): (Option<Position>, i64, i64),
+        count: bool,
+    ) -> Result<(Vec<CallRow>, Option<i64>), Error> {
+        let from = filter.from.unwrap_or(Timestamp::UNIX_EPOCH);
+        let before = filter.before.unwrap_or(END_OF_TIME);
+        let (time, id) = after.map_or((END_OF_TIME, i64::MAX), |p| (p.timestamp_start, p.id));
+        let listed: [&Parameter; 7] = [&seller, &from, &before, &time, &id, &limit, &offset];
+        let counted: [&Parameter; 3] = [&seller, &from, &before];
+        let statements: [(Sql, &[&Parameter]); 2] =
+            [(sql::PLAIN, &listed), (sql::COUNT_PLAIN, &counted)];
+        let answers = self
+            .read_by_index(reach, &statements[..=usize::from(count)])
+            .await?;
+        let mut answers = answers.into_iter();
+        let rows = answers.next().unwrap_or_default();
+        let total = answers.next();
+        let total = total.and_then(|rows| rows.first().map(|row| row.get("total")));
+        Ok((CallRow::from_rows(sql::PLAIN, &rows)?, total))
     }
 
     /// As [`Self::logged_calls`], on a connection for exports.
@@ -329,7 +381,7 @@ impl Store {
         let page = PageKeys::of(order, after, limit, 0);
         let parameters = page.parameters(filter);
         let rows = self.once_for_export(reach, sql::LIST, &parameters).await?;
-        CallRow::from_rows(&rows)
+        CallRow::from_rows(sql::LIST, &rows)
     }
 
     /// One call of a seller (`None`: of anybody).

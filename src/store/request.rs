@@ -115,6 +115,22 @@ impl Store {
             .await
     }
 
+    /// Reads with several statements in one transaction and one round trip. Their plans serve any parameters,
+    /// and are by index: a plan for the parameters at hand would cost more than the reading.
+    pub(super) async fn read_by_index(
+        &self,
+        reach: Reach,
+        statements: &[(Sql, Parameters<'_>)],
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let preamble = format!(
+            "{}; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
+             set local enable_sort = off; set local enable_bitmapscan = off",
+            reach.preamble()
+        );
+        let transaction = Transaction::on(self.for_request().await?);
+        transaction.run_each(Some(&preamble), statements).await
+    }
+
     /// As [`Self::once`], planned anew for these parameters: for statements whose parameters decide which
     /// index serves them.
     pub async fn once_planned(

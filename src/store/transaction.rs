@@ -90,10 +90,20 @@ impl Transaction {
     /// A whole transaction in one round trip: with `preamble` what begins it, the statements, the commit.
     /// Returns the rows of the last statement.
     pub(super) async fn run_all(
-        mut self,
+        self,
         preamble: Option<&str>,
         statements: &[(Sql, Parameters<'_>)],
     ) -> Result<Vec<Row>, Error> {
+        let answers = self.run_each(preamble, statements).await?;
+        Ok(answers.into_iter().next_back().unwrap_or_default())
+    }
+
+    /// As [`Self::run_all`]; returns the rows of each statement.
+    pub(super) async fn run_each(
+        mut self,
+        preamble: Option<&str>,
+        statements: &[(Sql, Parameters<'_>)],
+    ) -> Result<Vec<Vec<Row>>, Error> {
         let work = async {
             let mut prepared = Vec::with_capacity(statements.len());
             for (sql, parameters) in statements {
@@ -120,12 +130,9 @@ impl Transaction {
             };
             let (started, answers, committed) = tokio::join!(biased; begin, queries, commit);
             started?;
-            let mut rows = Vec::new();
-            for answer in answers {
-                rows = answer?;
-            }
+            let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
             committed.map_err(Error::statement("commit"))?;
-            Ok(rows)
+            Ok(answers)
         };
         let outcome = work.await;
         self.finish(outcome.as_ref().err());

@@ -325,7 +325,7 @@ async fn list(
     };
     let offset = if start.is_some() { 0 } else { page.offset() };
     // One more than shown tells whether there are more.
-    let mut rows = api
+    let (mut rows, total) = api
         .store
         .logged_calls(
             caller.reach(),
@@ -334,6 +334,7 @@ async fn list(
             start.flatten(),
             page.per_page + 1,
             offset,
+            start.is_none(),
         )
         .await
         .map_err(too_slow)?;
@@ -343,15 +344,6 @@ async fn list(
         .last()
         .filter(|_| more)
         .map(|row| write_cursor(order, row.position()));
-    let total = match start {
-        Some(_) => None,
-        // The last page tells how many there are.
-        None if !more && (!rows.is_empty() || page.page == 1) => Some(offset + rows.len() as i64),
-        None => {
-            let counted = api.store.count_calls(caller.reach(), &filter).await;
-            Some(counted.map_err(too_slow)?)
-        }
-    };
     let items = rows
         .into_iter()
         .map(|row| LoggedCall::of(row, caller.role))
