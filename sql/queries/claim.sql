@@ -8,6 +8,8 @@
 -- Two things make a claim too late: the call ended after the question was asked ($26), or the decision is so
 -- old ($25, by the database's own clock) that its question was given up. Both happen when something stood
 -- still and goes on.
+-- When a slot is held and when it ends is told by the database's clock, under the lock of its counter: so
+-- reservations say who held it at which moment, however long a decision or a report was on its way.
 -- $1 call to go on with, or null for a new one; $2 link, $3 attempt.
 with same_turn as materialized (
     select campaign_id from campaign_rotations
@@ -53,7 +55,7 @@ with same_turn as materialized (
     select g.call_id from call_to_go_on g, slot
 ), reservation as (
     insert into reservations (call_id, attempt, link_id, user_id, node_name, state, held_at)
-    select call_id, $3::int, $2, $9::int, $8, 'held', $15::timestamptz from the_call
+    select call_id, $3::int, $2, $9::int, $8, 'held', clock_timestamp() from the_call
     returning reservation_id, call_id
 ), attempt as (
     insert into call_attempts (call_id, attempt, reservation_id, user_id, link_id, client_id,

@@ -1,8 +1,8 @@
 -- Closes the open reservation of a call ($1), if it has one: gives the slot back and, when the attempt
 -- was answered ($2) and not confirmed before, consumes one unit of the total cap.
--- $3 released or expired, $4 when, $5 outcome, $6 dial status, $7 cause, $8 when answered.
+-- $3 released or expired, $4 when the attempt ended, $5 outcome, $6 dial status, $7 cause, $8 when answered.
 with r as (
-    update reservations set state = $3, ended_at = $4
+    update reservations set state = $3, ended_at = clock_timestamp()
     where call_id = $1 and ended_at is null
     returning link_id, attempt, confirmed_at is not null as was_confirmed
 ), consumed as (

@@ -1,6 +1,6 @@
 //! The HTTP API: what sellers, administrators and programs manage and read.
 //!
-//! [`operation`] is the one table from which routes, access rules and the document come; [`form`] does
+//! `operation` is the one table from which routes, access rules and the document come; `form` does
 //! the same for bodies. Resources are a module each: they translate between JSON and [`crate::store`] or
 //! [`crate::routing`], and decide nothing about calls. Every transaction sees only what its caller may
 //! see ([`crate::store::request`]), whatever a handler forgets.

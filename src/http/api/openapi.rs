@@ -219,7 +219,6 @@ fn problem_responses() -> Value {
         (413, "The body is too large."),
         (415, "The body is not JSON."),
         (422, "The Idempotency-Key was used for another request."),
-        (423, "Too many failed attempts; try again later."),
         (429, "Too many requests; try again later."),
         (500, "Something went wrong in the daemon."),
         (503, "The daemon cannot do it now; try again in a moment."),
