@@ -131,7 +131,19 @@ create function clear_call_log_references(of_column text, of_id int, at_most int
 language plpgsql security definer set search_path = public, pg_temp set enable_seqscan = off as $$
 declare
     cleared int;
+    is_back boolean;
 begin
+    -- A row with this id may be there again: tables that were emptied and filled anew.
+    is_back := case of_column
+        when 'user_id' then exists (select from users where id = of_id)
+        when 'campaign_id' then exists (select from campaigns where id = of_id)
+        when 'did_id' then exists (select from dids where id = of_id)
+        when 'client_id' then exists (select from clients where id = of_id)
+        when 'campaign_client_setting_id' then exists (select from campaign_client_settings where id = of_id)
+    end;
+    if is_back then
+        return 0;
+    end if;
     if of_column not in ('user_id', 'campaign_id', 'did_id', 'client_id', 'campaign_client_setting_id') then
         raise exception 'call_logs has no reference %', of_column;
     end if;

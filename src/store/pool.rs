@@ -136,12 +136,7 @@ impl Store {
         Ok(Self {
             route: pool(settings.route_connections, "route", SESSION, &HOT)?,
             background: pool(settings.background_connections, "background", SESSION, &[])?,
-            questions: pool(
-                settings.api_connections.div_ceil(2),
-                "questions",
-                SESSION,
-                &[],
-            )?,
+            questions: pool(settings.api_connections, "questions", SESSION, &[])?,
             api: pool(settings.api_connections, "api", API_SESSION, &[])?,
             export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
         })

@@ -590,6 +590,28 @@ async fn sweeps_clear_what_a_deleted_seller_left_while_calls_are_routed() {
 }
 
 #[tokio::test]
+async fn records_of_a_world_that_was_filled_anew_keep_their_seller() {
+    let world = World::new("priority", &[link(1)]).await;
+    let seller = "insert into users (id, username, email, password_hash, role, status)
+                      values (77, 'again', 'again@example.com', 'x', 'user', 'active')";
+    world.db.run(seller).await;
+    world.db.run("delete from users where id = 77").await;
+    world.db.run(seller).await;
+    world
+        .db
+        .run(
+            "insert into call_logs (user_id, incoming_did_number, timestamp_start, call_status)
+                 values (77, '+1', now(), 'ANSWERED')",
+        )
+        .await;
+    engine(&world.db, "a").sweep().await.expect("sweeps");
+    let kept = "select count(*) from call_logs where user_id = 77";
+    assert_eq!(world.db.one::<i64>(kept).await, 1);
+    let noted = "select count(*) from deleted_references";
+    assert_eq!(world.db.one::<i64>(noted).await, 0);
+}
+
+#[tokio::test]
 async fn the_command_line_minds_the_same_names_and_notes_what_it_makes() {
     let server = ApiServer::start().await;
     let mut owner = capconduit::store::connect_as_owner(&server.db.settings())
