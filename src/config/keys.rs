@@ -64,7 +64,7 @@ pub const KEYS: &[Key] = &[
     key("database.ca_file", Fallback::Nothing),
     number("database.route_connections", "8", 1, 100),
     number("database.background_connections", "4", 1, 100),
-    number("database.api_connections", "4", 1, 100),
+    number("database.api_connections", "8", 1, 100),
     number("database.export_connections", "2", 1, 20),
     key("agi.listen", Fallback::Value("127.0.0.1:4573")),
     number("agi.max_sessions", "2000", 1, 20_000),

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use super::request::Reach;
 use super::rows::reader;
 use super::sql::Sql;
-use super::{Error, Store};
+use super::{Error, Store, totals};
 
 /// The statements.
 pub mod sql {
@@ -310,7 +310,7 @@ impl AttemptRow {
 
 impl Store {
     /// A part of the log: what comes after a position, then after `offset` calls more. With `count`, also how
-    /// many calls there are in all.
+    /// many calls there are in all; a number beyond some thousands may be ten seconds old.
     pub async fn logged_calls(
         &self,
         reach: Reach,
@@ -356,7 +356,8 @@ impl Store {
         let before = filter.before.unwrap_or(END_OF_TIME);
         let (time, id) = after.map_or((END_OF_TIME, i64::MAX), |p| (p.timestamp_start, p.id));
         let listed: [&Parameter; 7] = [&seller, &from, &before, &time, &id, &limit, &offset];
-        let counted: [&Parameter; 3] = [&seller, &from, &before];
+        let most = totals::EXACT + 1;
+        let counted: [&Parameter; 4] = [&seller, &from, &before, &most];
         let statements: [(Sql, &[&Parameter]); 2] =
             [(sql::PLAIN, &listed), (sql::COUNT_PLAIN, &counted)];
         let answers = self
@@ -364,9 +365,24 @@ impl Store {
             .await?;
         let mut answers = answers.into_iter();
         let rows = answers.next().unwrap_or_default();
-        let total = answers.next();
-        let total = total.and_then(|rows| rows.first().map(|row| row.get("total")));
-        Ok((CallRow::from_rows(sql::PLAIN, &rows)?, total))
+        let calls = CallRow::from_rows(sql::PLAIN, &rows)?;
+        let total_of = |rows: &[Row]| rows.first().map(|row| row.get::<_, i64>("total"));
+        let mut total = answers.next().and_then(|rows| total_of(&rows));
+        if total == Some(most) {
+            let asked = (seller, from, before);
+            total = self.totals.get(&asked);
+            if total.is_none() {
+                let counted: [&Parameter; 4] = [&seller, &from, &before, &i64::MAX];
+                let answers = self
+                    .read_by_index(reach, &[(sql::COUNT_PLAIN, &counted)])
+                    .await?;
+                total = answers.first().and_then(|rows| total_of(rows));
+                if let Some(total) = total {
+                    self.totals.note(asked, total);
+                }
+            }
+        }
+        Ok((calls, total))
     }
 
     /// As [`Self::logged_calls`], on a connection for exports.

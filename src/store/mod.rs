@@ -27,6 +27,7 @@ pub mod sql;
 pub mod statistics;
 pub mod sweep;
 pub mod throttle;
+mod totals;
 mod transaction;
 pub mod usage;
 pub mod users;
