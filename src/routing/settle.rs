@@ -3,6 +3,8 @@
 //! All of it takes the call's row lock first, so facts about one call follow one another, and changes
 //! only what is still open, so the second of two equal facts changes nothing.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, info, warn};
 
@@ -14,6 +16,10 @@ use crate::store::calls::{Attempt, AttemptEnd, CallEnd, Outcome, Settling, Unrou
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
 const MAX_SECONDS: i64 = i32::MAX as i64;
+
+/// How long the end of a call may take to settle before it is kept for later. With the wait for the target's
+/// channel it stays below the time the dialplan's report has.
+const SETTLE_LIMIT: Duration = Duration::from_millis(900);
 
 /// What is known of the end of a call beyond its stored attempts.
 #[derive(Debug, Clone, Copy)]
@@ -81,12 +87,18 @@ impl Engine {
         if let Some(server) = self.server_of(&report.arrival) {
             self.legs.gone(server, &report.arrival.uniqueid).await;
         }
-        match self.settle_end(&report, now).await {
-            Err(error) if error.is_transient() && self.late.keep(report, now) => {
+        // A database that stands still gives no error: its silence is one.
+        match tokio::time::timeout(SETTLE_LIMIT, self.settle_end(&report, now)).await {
+            Ok(Err(error)) if error.is_transient() && self.late.keep(report.clone(), now) => {
                 warn!(%error, "the end of a call cannot be settled now: it is kept for later");
                 Ok(())
             }
-            other => other,
+            Ok(settled) => settled,
+            Err(_) => {
+                self.late.keep(report, now);
+                warn!("the database does not answer: the end of a call is kept for later");
+                Ok(())
+            }
         }
     }
 
