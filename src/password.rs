@@ -102,6 +102,15 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     turn().await?.run(work).await
 }
 
+/// Random letters and digits, five bits each, none that look alike.
+pub fn random_letters(count: usize) -> Result<String, getrandom::Error> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = vec![0_u8; count];
+    getrandom::fill(&mut bytes)?;
+    let letters = bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)]);
+    Ok(letters.map(char::from).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -134,13 +134,7 @@ fn check(username: &str, email: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 24 letters and digits without those that look alike: 120 bits.
+/// 24 letters and digits: 120 bits.
 fn one_time_password() -> anyhow::Result<String> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0_u8; 24];
-    getrandom::fill(&mut bytes).context("the kernel gives no randomness")?;
-    Ok(bytes
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
-        .collect())
+    password::random_letters(24).context("the kernel gives no randomness")
 }

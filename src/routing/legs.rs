@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
-use super::Engine;
+use super::{Arrival, Engine};
 use crate::domain::{CallFact, ServerName, UniqueId};
 
 /// How long settling waits for a leg to go. Asterisk takes a few milliseconds; a channel that stays has
@@ -143,6 +143,13 @@ impl TargetLegs {
 }
 
 impl Engine {
+    /// Waits until no leg dialled for a call exists any more, or it is not worth waiting.
+    pub(super) async fn target_gone(&self, arrival: &Arrival) {
+        if let Some(server) = self.server_of(arrival) {
+            self.legs.gone(server, &arrival.uniqueid).await;
+        }
+    }
+
     /// Takes note of what an observer sees, the moment it sees it: for what must not wait until the
     /// database has been told. Never blocks.
     pub fn sight(&self, server: &ServerName, fact: &CallFact) {

@@ -57,9 +57,7 @@ impl Engine {
         previous: PreviousAttempt,
     ) -> Result<(), Error> {
         let at = clock::now();
-        if let Some(server) = self.server_of(arrival) {
-            self.legs.gone(server, &arrival.uniqueid).await;
-        }
+        self.target_gone(arrival).await;
         let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
             return Ok(());
         };
@@ -84,9 +82,7 @@ impl Engine {
     /// observed to end, nothing changes. Where the database is away, the report is kept for later.
     pub async fn end(&self, report: EndReport) -> Result<(), Error> {
         let now = clock::now();
-        if let Some(server) = self.server_of(&report.arrival) {
-            self.legs.gone(server, &report.arrival.uniqueid).await;
-        }
+        self.target_gone(&report.arrival).await;
         // A database that stands still gives no error: its silence is one.
         match tokio::time::timeout(SETTLE_LIMIT, self.settle_end(&report, now)).await {
             Ok(Err(error)) if error.is_transient() && self.late.keep(report.clone(), now) => {

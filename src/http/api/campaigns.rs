@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
@@ -16,12 +16,12 @@ use super::links::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Message, Problem, shown};
+use super::{Api, Message, Problem, note_own, shown};
 use crate::store;
 use crate::store::campaigns::{
     AvailableClientRow, CampaignChange, CampaignRow, NewCampaignRow, TiedDidRow, WholeCampaign,
 };
-use crate::store::request::{Broken, Change, Request};
+use crate::store::request::{Broken, Request};
 
 /// The operations on campaigns.
 pub fn operations() -> Vec<Operation> {
@@ -338,29 +338,6 @@ async fn check_dids_free(
     ))
 }
 
-async fn note(
-    request: &Request,
-    caller: &Caller,
-    action: &'static str,
-    id: i32,
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<(), Problem> {
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action,
-            object_type: "campaign",
-            object_id: id.to_string(),
-            before,
-            after,
-            reason: None,
-        })
-        .await?;
-    Ok(())
-}
-
 async fn list(
     State(api): State<Api>,
     caller: Caller,
@@ -412,11 +389,11 @@ async fn create(
         links: vec![],
     });
     let id = campaign.campaign.id;
-    note(
+    note_own(
         &request,
         &caller,
         "create",
-        id,
+        ("campaign", id),
         None,
         shown(&campaign.campaign),
     )
@@ -468,7 +445,7 @@ async fn update(
         .map_err(|error| name_taken(error, change.name.as_deref()))?;
     let before = std::mem::replace(&mut campaign.campaign, Campaign::of(row));
     let (before, after) = (shown(&before), shown(&campaign.campaign));
-    note(&request, &caller, "update", id, before, after).await?;
+    note_own(&request, &caller, "update", ("campaign", id), before, after).await?;
     request.commit().await?;
     Ok(Tagged(campaign.tag(), campaign))
 }
@@ -482,7 +459,15 @@ async fn delete(
     let request = api.store.request(caller.reach()).await?;
     let before = lock(&request, &caller, id, &headers).await?;
     request.delete_campaign(caller.user_id, id).await?;
-    note(&request, &caller, "delete", id, shown(&before), None).await?;
+    note_own(
+        &request,
+        &caller,
+        "delete",
+        ("campaign", id),
+        shown(&before),
+        None,
+    )
+    .await?;
     request.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -527,11 +512,11 @@ async fn set_dids(
         check_dids_free(&request, &caller, id, &new).await?;
     }
     request.tie_dids(id, &did_ids).await?;
-    note(
+    note_own(
         &request,
         &caller,
         "set_dids",
-        id,
+        ("campaign", id),
         Some(json!({ "didIds": before })),
         Some(json!({ "didIds": did_ids })),
     )

@@ -14,10 +14,10 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem, shown};
+use super::{Api, Problem, note_own, shown};
 use crate::domain::number::is_e164;
 use crate::store::dids::{DidChange, DidRow};
-use crate::store::request::{Broken, Change};
+use crate::store::request::Broken;
 
 /// The operations on DIDs.
 pub fn operations() -> Vec<Operation> {
@@ -178,18 +178,15 @@ async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "create",
-            object_type: "did",
-            object_id: did.id.to_string(),
-            before: None,
-            after: shown(&did),
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "create",
+        ("did", did.id),
+        None,
+        shown(&did),
+    )
+    .await?;
     request.commit().await?;
     Ok((StatusCode::CREATED, Tagged(did.tag(), did)).into_response())
 }
@@ -222,18 +219,15 @@ async fn update(
         )
         .await?;
     let did = Did::of(row);
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "update",
-            object_type: "did",
-            object_id: id.to_string(),
-            before: shown(&before),
-            after: shown(&did),
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "update",
+        ("did", id),
+        shown(&before),
+        shown(&did),
+    )
+    .await?;
     request.commit().await?;
     Ok(Tagged(did.tag(), did))
 }
@@ -249,18 +243,15 @@ async fn delete(
     let before = Did::of(row.ok_or_else(|| Problem::not_found("DID"))?);
     before.tag().check(&headers)?;
     request.delete_did(caller.user_id, id).await?;
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "delete",
-            object_type: "did",
-            object_id: id.to_string(),
-            before: shown(&before),
-            after: None,
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "delete",
+        ("did", id),
+        shown(&before),
+        None,
+    )
+    .await?;
     request.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -23,6 +23,7 @@ use super::operation::Operation;
 use super::query::Ids;
 use super::{Api, Problem, shown};
 use crate::clock;
+use crate::password;
 use crate::store::keys::{KeyRow, NewKey};
 use crate::store::request::{Change, Reach};
 
@@ -149,16 +150,11 @@ const PREFIX: usize = 12;
 /// 200 bits.
 const SECRET: usize = 40;
 
-/// Random letters and digits, five bits each, none that look alike.
 fn letters(count: usize) -> Result<String, Problem> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = vec![0_u8; count];
-    getrandom::fill(&mut bytes).map_err(|error| {
+    password::random_letters(count).map_err(|error| {
         tracing::error!(%error, "the kernel gives no randomness");
         Problem::internal()
-    })?;
-    let letters = bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)]);
-    Ok(letters.map(char::from).collect())
+    })
 }
 
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<Key>>, Problem> {

@@ -14,9 +14,9 @@ use super::form::{Field, Form, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Ids};
-use super::{Api, Problem, shown};
+use super::{Api, Problem, note_own, shown};
 use crate::store::links::{LinkChange, LinkRow, NewLinkRow};
-use crate::store::request::{Broken, Change, Request};
+use crate::store::request::{Broken, Request};
 
 /// The operations on links.
 pub fn operations() -> Vec<Operation> {
@@ -228,18 +228,15 @@ async fn create(
             Some(Broken::Reference(_)) => Problem::not_found("client"),
             _ => error.into(),
         })?;
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "create",
-            object_type: "link",
-            object_id: link.id.to_string(),
-            before: None,
-            after: shown(&link),
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "create",
+        ("link", link.id),
+        None,
+        shown(&link),
+    )
+    .await?;
     request.commit().await?;
     Ok((StatusCode::CREATED, Tagged(link.tag(), link)).into_response())
 }
@@ -269,18 +266,15 @@ async fn update(
         )
         .await?;
     let link = Link::of(row);
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "update",
-            object_type: "link",
-            object_id: id.to_string(),
-            before: shown(&before),
-            after: shown(&link),
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "update",
+        ("link", id),
+        shown(&before),
+        shown(&link),
+    )
+    .await?;
     request.commit().await?;
     Ok(Tagged(link.tag(), link))
 }
@@ -296,18 +290,15 @@ async fn delete(
     let before = Link::of(lock(&request, &caller, campaign_id, id).await?);
     before.tag().check(&headers)?;
     request.delete_link(id).await?;
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action: "delete",
-            object_type: "link",
-            object_id: id.to_string(),
-            before: shown(&before),
-            after: None,
-            reason: None,
-        })
-        .await?;
+    note_own(
+        &request,
+        &caller,
+        "delete",
+        ("link", id),
+        shown(&before),
+        None,
+    )
+    .await?;
     request.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -53,6 +53,8 @@ use serde_json::{Value, json};
 
 use crate::routing::Engine;
 use crate::store::Store;
+use crate::store::request::{Change, Request as StoreRequest};
+use access::Caller;
 use operation::Operation;
 pub use problem::Problem;
 
@@ -176,6 +178,30 @@ pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
 /// What the audit log keeps of a thing: what the API shows of it.
 fn shown(thing: &impl Serialize) -> Option<Value> {
     serde_json::to_value(thing).ok()
+}
+
+/// Notes in the audit log what a seller did to something of its own: of this kind, with this id.
+async fn note_own(
+    request: &StoreRequest,
+    caller: &Caller,
+    action: &'static str,
+    (object_type, id): (&'static str, i32),
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Result<(), Problem> {
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant: Some(caller.user_id),
+            action,
+            object_type,
+            object_id: id.to_string(),
+            before,
+            after,
+            reason: None,
+        })
+        .await?;
+    Ok(())
 }
 
 /// Says only that the process serves; readiness is on the ops listener.
