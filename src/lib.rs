@@ -5,7 +5,8 @@
 //! **the sweep repairs** (periodic, compares open calls with live channels). Settling the same fact
 //! twice is harmless.
 //!
-//! Imports go inward: the edges ([`agi`], [`ari`], [`http`]) know [`routing`], which knows [`store`],
+//! Imports go inward: the edges ([`agi`], [`ari`], [`http`], [`recording`],
+//! [`transcription`]) know [`routing`], which knows [`store`],
 //! which knows [`domain`]. Edges never know each other.
 
 pub mod agi;
@@ -18,7 +19,10 @@ pub mod domain;
 pub mod http;
 pub mod metrics;
 pub mod password;
+pub mod recording;
 pub mod routing;
+pub mod storage;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;
+pub mod transcription;

@@ -154,14 +154,52 @@ pub struct Asterisk {
 /// `[recording]`.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// Where Asterisk writes recordings.
+    /// Where Asterisk writes recordings. Without it nothing is recorded.
     pub directory: Option<PathBuf>,
+    /// Where finished ones are kept.
+    pub storage: Option<RecordingStorage>,
+}
+
+/// Where finished recordings are kept.
+#[derive(Debug, Clone)]
+pub enum RecordingStorage {
+    /// Below a directory.
+    Directory(PathBuf),
+    /// In S3-compatible object storage.
+    S3(S3),
+}
+
+/// A place in S3-compatible object storage.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// The bucket.
+    pub bucket: String,
+    /// What the names of its objects begin with; may be empty.
+    pub prefix: String,
+    /// The server, if not Amazon's.
+    pub endpoint: Option<Url>,
+    /// Region of the bucket.
+    pub region: String,
+    /// Key id and secret; without them those of the environment are used.
+    pub credentials: Option<(String, SecretString)>,
 }
 
 /// `[transcription]`.
 #[derive(Debug, Clone)]
 pub struct Transcription {
-    /// Model directory by language.
+    /// The transcriber's program, if not beside the daemon's.
+    pub worker: Option<PathBuf>,
+    /// Transcribers at once.
+    pub workers: usize,
+    /// What one of them may allocate, in bytes.
+    pub worker_memory: u64,
+    /// Longest recording transcribed.
+    pub max_audio: Duration,
+    /// How long transcribing may take, in lengths of the audio.
+    pub time_factor: u32,
+    /// Where models are installed.
+    pub model_directory: PathBuf,
+    /// Model directory by language, where it is not `<model_directory>/<language>`.
     pub models: BTreeMap<String, PathBuf>,
 }
 
@@ -246,9 +284,7 @@ impl Reader<'_> {
         let ops = self.address("ops.listen").map(|listen| Ops { listen });
         let routing = self.routing();
         let asterisk = self.asterisk();
-        let recording = Recording {
-            directory: self.path("recording.directory"),
-        };
+        let recording = self.recording();
         let transcription = self.transcription();
         let drain = self.seconds("shutdown.drain_seconds");
         let log = self.log();
@@ -260,8 +296,8 @@ impl Reader<'_> {
             ops: ops?,
             routing: routing?,
             asterisk,
-            recording,
-            transcription,
+            recording: recording?,
+            transcription: transcription?,
             shutdown: Shutdown { drain: drain? },
             log: log?,
         };
@@ -416,15 +452,74 @@ impl Reader<'_> {
         })
     }
 
-    fn transcription(&mut self) -> Transcription {
+    fn recording(&mut self) -> Option<Recording> {
+        let directory = self.path("recording.directory");
+        let endpoint = self.parsed(
+            "recording.s3_endpoint",
+            "the http:// or https:// address of an S3-compatible server",
+            |text| {
+                let url = Url::parse(text).ok()?;
+                (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+            },
+        );
+        let region = self.text("recording.s3_region");
+        let key_id = self.text("recording.s3_access_key_id");
+        let secret = self.secret("recording.s3_secret_access_key");
+        let expected = "an absolute directory or s3://BUCKET/PREFIX";
+        let place = self.parsed("recording.storage", expected, |text| {
+            if let Some(place) = text.strip_prefix("s3://") {
+                let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+                return (!bucket.is_empty()).then(|| {
+                    let prefix = prefix.trim_matches('/').to_owned();
+                    Err((bucket.to_owned(), prefix))
+                });
+            }
+            text.starts_with('/').then(|| Ok(PathBuf::from(text)))
+        });
+        if key_id.is_some() != secret.is_some() {
+            let path = "recording.s3_access_key_id";
+            let message = "and recording.s3_secret_access_key go together: set both or neither";
+            self.note(path, self.origin(path), message);
+        }
+        let storage = match place {
+            Some(Ok(directory)) => Some(RecordingStorage::Directory(directory)),
+            Some(Err((bucket, prefix))) => Some(RecordingStorage::S3(S3 {
+                bucket,
+                prefix,
+                endpoint,
+                region: region?,
+                credentials: key_id.zip(secret),
+            })),
+            // Beside what Asterisk writes: on the same file system, so that storing is renaming.
+            None => directory
+                .as_ref()
+                .map(|d| RecordingStorage::Directory(d.join("stored"))),
+        };
+        Some(Recording { directory, storage })
+    }
+
+    fn transcription(&mut self) -> Option<Transcription> {
+        let worker = self.path("transcription.worker");
+        let workers = self.count("transcription.workers");
+        let memory = self.number("transcription.worker_memory_mib");
+        let minutes = self.number("transcription.max_audio_minutes");
+        let time_factor = self.number("transcription.time_factor");
+        let model_directory = self.path("transcription.model_directory");
         let table = "transcription.models";
         let models = self.names_in(table).into_iter().filter_map(|language| {
             let directory = self.path(&format!("{table}.{language}"))?;
             Some((language, directory))
         });
-        Transcription {
-            models: models.collect(),
-        }
+        let models = models.collect();
+        Some(Transcription {
+            worker,
+            workers: workers?,
+            worker_memory: memory? << 20,
+            max_audio: Duration::from_secs(minutes? * 60),
+            time_factor: time_factor? as u32,
+            model_directory: model_directory?,
+            models,
+        })
     }
 
     fn log(&mut self) -> Option<Log> {

@@ -50,6 +50,15 @@ row_id!(
     UserId(i32)
 );
 
+row_id!(
+    /// `recordings.recording_id`.
+    RecordingId(i64)
+);
+row_id!(
+    /// `transcription_jobs.job_id`.
+    JobId(i64)
+);
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:expr) => {
         $(#[$doc])*

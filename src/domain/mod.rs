@@ -14,6 +14,7 @@ pub mod fact;
 pub mod ids;
 pub mod number;
 pub mod reason;
+pub mod recording;
 pub mod role;
 pub mod rotation;
 pub mod sip;
@@ -26,10 +27,11 @@ pub use decision::{Decision, Question, RankedTarget, Strategy, decide};
 pub use disposition::{DialStatus, Disposition};
 pub use fact::{CallFact, LiveChannel};
 pub use ids::{
-    CallId, CampaignId, ClientId, DidId, LinkId, LinkedId, ReservationId, ServerName, UniqueId,
-    UserId,
+    CallId, CampaignId, ClientId, DidId, JobId, LinkId, LinkedId, RecordingId, ReservationId,
+    ServerName, UniqueId, UserId,
 };
 pub use number::DialledNumber;
 pub use reason::RefusalReason;
+pub use recording::{Language, Leg, RecordingLanguage, Speaker, Stem};
 pub use role::Role;
 pub use rotation::Rotation;

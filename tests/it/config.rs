@@ -287,7 +287,10 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
         .collect();
     parse(
         &live.join("\n"),
-        &[("CAPCONDUIT_ASTERISK__0__PASSWORD", "p")],
+        &[
+            ("CAPCONDUIT_ASTERISK__0__PASSWORD", "p"),
+            ("CAPCONDUIT_RECORDING__S3_SECRET_ACCESS_KEY", "s"),
+        ],
     )
     .unwrap();
 }

@@ -1,0 +1,1 @@
+//! Where finished recordings are kept: a directory, or S3-compatible object storage.

@@ -1,0 +1,1 @@
+//! Transcripts of recordings: jobs, and the processes that do them.

