@@ -1,5 +1,7 @@
 //! The call log, as people read it.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -308,9 +310,13 @@ impl AttemptRow {
     }
 }
 
+fn total_of(rows: &[Row]) -> Option<i64> {
+    rows.first().map(|row| row.get("total"))
+}
+
 impl Store {
     /// A part of the log: what comes after a position, then after `offset` calls more. With `count`, also how
-    /// many calls there are in all; a number beyond some thousands may be ten seconds old.
+    /// many calls there are in all; a number beyond some thousands may be a minute old.
     pub async fn logged_calls(
         &self,
         reach: Reach,
@@ -356,33 +362,58 @@ impl Store {
         let before = filter.before.unwrap_or(END_OF_TIME);
         let (time, id) = after.map_or((END_OF_TIME, i64::MAX), |p| (p.timestamp_start, p.id));
         let listed: [&Parameter; 7] = [&seller, &from, &before, &time, &id, &limit, &offset];
+        let asked = (reach, seller, from, before);
+        let remembered = if count {
+            self.totals.get(&asked, Instant::now())
+        } else {
+            None
+        };
         let most = totals::EXACT + 1;
         let counted: [&Parameter; 4] = [&seller, &from, &before, &most];
         let statements: [(Sql, &[&Parameter]); 2] =
             [(sql::PLAIN, &listed), (sql::COUNT_PLAIN, &counted)];
-        let answers = self
-            .read_by_index(reach, &statements[..=usize::from(count)])
-            .await?;
-        let mut answers = answers.into_iter();
+        let counts = usize::from(count && remembered.is_none());
+        let mut answers = self
+            .read_by_index(reach, &statements[..=counts])
+            .await?
+            .into_iter();
         let rows = answers.next().unwrap_or_default();
         let calls = CallRow::from_rows(sql::PLAIN, &rows)?;
-        let total_of = |rows: &[Row]| rows.first().map(|row| row.get::<_, i64>("total"));
+        if let Some((total, recount)) = remembered {
+            if let Some(recount) = recount {
+                tokio::spawn(self.clone().recount(asked, recount));
+            }
+            return Ok((calls, Some(total)));
+        }
         let mut total = answers.next().and_then(|rows| total_of(&rows));
         if total == Some(most) {
-            let asked = (seller, from, before);
-            total = self.totals.get(&asked);
-            if total.is_none() {
-                let counted: [&Parameter; 4] = [&seller, &from, &before, &i64::MAX];
-                let answers = self
-                    .read_by_index(reach, &[(sql::COUNT_PLAIN, &counted)])
-                    .await?;
-                total = answers.first().and_then(|rows| total_of(rows));
-                if let Some(total) = total {
-                    self.totals.note(asked, total);
-                }
+            let began = Instant::now();
+            total = self.count_all(asked).await?;
+            if let Some(total) = total {
+                self.totals.note(asked, total, began);
             }
         }
         Ok((calls, total))
+    }
+
+    async fn count_all(
+        &self,
+        (reach, seller, from, before): totals::Asked,
+    ) -> Result<Option<i64>, Error> {
+        let counted: [&Parameter; 4] = [&seller, &from, &before, &i64::MAX];
+        let answers = self
+            .read_by_index(reach, &[(sql::COUNT_PLAIN, &counted)])
+            .await?;
+        Ok(answers.first().and_then(|rows| total_of(rows)))
+    }
+
+    /// Counts anew what was remembered, while nobody waits. If that fails, who asks next tries again, and is told
+    /// why once the total is too old.
+    async fn recount(self, asked: totals::Asked, turn: totals::Recount) {
+        let began = Instant::now();
+        if let Ok(Some(total)) = self.count_all(asked).await {
+            turn.note(total, began);
+        }
     }
 
     /// As [`Self::logged_calls`], on a connection for exports.

@@ -99,7 +99,7 @@ pub struct Store {
     questions: Pool,
     api: Pool,
     export: Pool,
-    pub(super) totals: Arc<super::totals::Totals>,
+    pub(super) totals: super::totals::Totals,
 }
 
 impl Store {
@@ -140,7 +140,7 @@ impl Store {
             questions: pool(settings.api_connections, "questions", SESSION, &[])?,
             api: pool(settings.api_connections, "api", API_SESSION, &[])?,
             export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
-            totals: Arc::default(),
+            totals: super::totals::Totals::default(),
         })
     }
 

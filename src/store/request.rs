@@ -21,7 +21,7 @@ pub mod sql {
 }
 
 /// Whose eyes a request sees with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// A seller's: rows of this owner only.
     Tenant(UserId),

@@ -633,6 +633,46 @@ async fn statistics_look_at_400_days_at_most() {
 }
 
 #[tokio::test]
+async fn a_large_total_is_remembered_for_those_only_who_could_count_it() {
+    let server = start().await;
+    let (alice, bob) = (server.login("alice").await, server.login("bob").await);
+    let admin = server.login("admin").await;
+    let total =
+        async |client: &ApiClient, path: &str| client.get(path).await.expect(200)["total"].clone();
+    let more = |count: i32| {
+        format!(
+            "insert into call_logs (user_id, incoming_did_number, timestamp_start, call_status)
+             select 3, '+18005550101', now(), 'ANSWERED' from generate_series(1, {count})"
+        )
+    };
+    server.db.run(&more(2_000)).await;
+    assert_eq!(total(&alice, LOGS).await, 2_000);
+    server.db.run(&more(1)).await;
+    assert_eq!(
+        total(&alice, LOGS).await,
+        2_001,
+        "so far it is counted each time"
+    );
+    server.db.run(&more(1)).await;
+    assert_eq!(total(&alice, LOGS).await, 2_001, "it is remembered");
+    let page = format!("{LOGS}?page=2&per_page=200");
+    assert_eq!(total(&alice, &page).await, 2_001);
+    let since = format!("{LOGS}?start_date=2026-01-01");
+    assert_eq!(
+        total(&alice, &since).await,
+        2_002,
+        "another time, not asked for yet"
+    );
+    assert_eq!(total(&bob, LOGS).await, 0);
+    let of_alice = "/api/admin/logs?user_id=3";
+    assert_eq!(
+        total(&admin, of_alice).await,
+        2_002,
+        "the administrator had not asked yet"
+    );
+}
+
+#[tokio::test]
 async fn a_page_far_down_is_found_by_index() {
     let server = start().await;
     server
