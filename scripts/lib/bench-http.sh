@@ -118,7 +118,8 @@ TOML
     local a b first deep
     say 'pages of the log'
     ask logs --connections 8 --seconds 3 >/dev/null
-    a=$(checked "$(ask logs --connections 8 --seconds "$seconds")")
+    # Longer than totals are remembered, so that all of them are counted anew while it measures.
+    a=$(checked "$(ask logs --connections 8 --seconds $((seconds > 65 ? seconds : 65)))")
     row 'first page of the log with its count, random sellers, 8 connections' "$a"
     goal 'first page of the log: p99 at most 10 ms with 8 connections' "$(value p99_ms "$a")" 10
     a=$(checked "$(ask logs --cursor --connections 8 --seconds "$seconds")")

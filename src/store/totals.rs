@@ -20,6 +20,9 @@ pub(super) const EXACT: i64 = 2_000;
 /// A larger total is counted anew when it is older.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// And up to so much later, by chance: totals first asked for together do not all fall due together.
+const SPREAD: Duration = Duration::from_secs(15);
+
 /// And is not told any more when it is as old as this.
 const LAST: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ const LAST: Duration = Duration::from_secs(60);
 const CAPACITY: usize = 10_000;
 
 /// Totals counted aside at a time. For more, whoever asks next tries again.
-const RECOUNTS: usize = 2;
+const RECOUNTS: usize = 1;
 
 /// Who counts, the seller, and the time.
 pub(super) type Asked = (Reach, i32, Timestamp, Timestamp);
@@ -42,6 +45,7 @@ pub(super) struct Totals {
 struct Total {
     count: i64,
     counted_at: Instant,
+    fresh_for: Duration,
     being_recounted: bool,
 }
 
@@ -77,7 +81,7 @@ impl Totals {
             return None;
         }
         let mut recount = None;
-        if age >= FRESH
+        if age >= total.fresh_for
             && !total.being_recounted
             && let Ok(turn) = Arc::clone(&self.recounts).try_acquire_owned()
         {
@@ -104,6 +108,7 @@ impl Totals {
         let total = Total {
             count,
             counted_at: now,
+            fresh_for: FRESH + SPREAD.mul_f64(fastrand::f64()),
             being_recounted: false,
         };
         remembered.insert(asked, total);
@@ -160,7 +165,7 @@ mod tests {
         totals.note(asked(3), 5_000, then);
         let (_, recount) = totals.get(&asked(3), then).expect("remembered");
         assert!(recount.is_none(), "it is fresh");
-        let later = then + FRESH;
+        let later = then + FRESH + SPREAD;
         let (count, recount) = totals.get(&asked(3), later).expect("remembered");
         let recount = recount.expect("it is old");
         assert_eq!(count, 5_000);
@@ -178,7 +183,7 @@ mod tests {
     fn a_recount_that_fails_is_tried_again_and_nobody_is_told_a_total_too_old() {
         let (totals, then) = (Totals::default(), Instant::now());
         totals.note(asked(3), 5_000, then);
-        let later = then + FRESH;
+        let later = then + FRESH + SPREAD;
         drop(totals.get(&asked(3), later));
         let (_, recount) = totals.get(&asked(3), later).expect("remembered");
         assert!(recount.is_some());
@@ -192,7 +197,7 @@ mod tests {
             totals.note(asked(seller), 5_000, then);
         }
         let turns: Vec<_> = (0..5)
-            .filter_map(|seller| totals.get(&asked(seller), then + FRESH)?.1)
+            .filter_map(|seller| totals.get(&asked(seller), then + FRESH + SPREAD)?.1)
             .collect();
         assert_eq!(turns.len(), RECOUNTS);
     }
