@@ -146,6 +146,7 @@ demo_obtain() {
     have cargo || die 'cargo is not in the PATH: install a Rust toolchain from https://rustup.rs'
     have cc || apt_install gcc libc6-dev
     postgres_ensure
+    vosk_ensure
     if [ "${CAPCONDUIT_ASTERISK:-auto}" = tree ] || ! asterisk_system_fits; then
         need_root 'Asterisk in a Debian tree'
         [ "$(id -u)" -eq 0 ] || sudo -v ||
@@ -186,7 +187,7 @@ demo_asterisk_version() {
 
 # Sets DEMO_BINARY.
 demo_build() {
-    local log=$DEMO_LOG/build.log build=(cargo build --profile ci --bin capconduit) pid target
+    local log=$DEMO_LOG/build.log build=(cargo build --profile ci --bins) pid target
     cd "$REPO_ROOT" || exit
     say 'building capconduit (profile ci; the first time some minutes)'
     if [ -t 2 ]; then
