@@ -28,6 +28,10 @@ const PROGRESS_AUDIO_MS: u64 = 30_000;
 /// second. A model that has heard nothing in it finds so only after five.
 const OVER_FOR_ONE: u32 = 5;
 
+/// So many pieces end an utterance in any case: half a minute. Models have such a limit of their own, which their
+/// configuration may lift.
+const LONGEST: u32 = 150;
+
 /// Why a job ended before its end.
 enum Stop {
     /// It cannot be done.
@@ -215,7 +219,7 @@ fn listen(
     let (mut ear, mut chooser) = (Ear::default(), Chooser::default());
     let (mut samples, mut frames) = (Vec::new(), 0);
     // All models get the same utterances, cut where they agree that one is over.
-    let mut over_for_one = 0;
+    let (mut over_for_one, mut pieces) = (0, 0);
     loop {
         wav.read(track.channel, piece, &mut samples)
             .map_err(|problem| unfit(track, &problem))?;
@@ -228,8 +232,9 @@ fn listen(
             over += usize::from(recogniser.listen(&samples)?);
         }
         over_for_one = if over > 0 { over_for_one + 1 } else { 0 };
-        if over == recognisers.len() || over_for_one >= OVER_FOR_ONE {
-            over_for_one = 0;
+        pieces += 1;
+        if over == recognisers.len() || over_for_one >= OVER_FOR_ONE || pieces >= LONGEST {
+            (over_for_one, pieces) = (0, 0);
             let words = recognisers.iter_mut().map(Recogniser::words);
             let words = words.collect::<Result<_, _>>()?;
             say(job, track, &mut chooser, words, answers)?;

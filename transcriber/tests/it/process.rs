@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -140,6 +141,33 @@ fn without_the_library_it_ends_with_the_status_agreed_upon() {
     assert_eq!(output.status.code(), Some(EXIT_WITHOUT_LIBRARY));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(complaint.contains("libvosk.so"), "{complaint}");
+}
+
+#[test]
+fn it_finds_the_library_beside_itself_and_where_it_is_installed() {
+    let built = Path::new(env!("CARGO_BIN_EXE_capconduit-transcriber"));
+    let library = built.with_file_name("../lib/capconduit/libvosk.so");
+    if !library.exists() {
+        // Then it is one of the system's, and other tests show that it is found.
+        return;
+    }
+    let library = library.canonicalize().unwrap();
+    for place in ["bin", "lib/capconduit"] {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["bin", "lib/capconduit"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        let program = root.path().join("bin/capconduit-transcriber");
+        fs::copy(built, &program).unwrap();
+        symlink(&library, root.path().join(place).join("libvosk.so")).unwrap();
+        let output = Command::new(&program)
+            .arg("--version")
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{place}: {output:?}");
+        assert!(output.stdout.ends_with(b"for libvosk 0.3.45\n"));
+    }
 }
 
 #[test]
