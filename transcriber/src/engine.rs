@@ -105,14 +105,19 @@ impl Engine {
         let files = model::inspect(directory)?;
         let path = directory.to_string_lossy().into_owned();
         let loaded = caught(|| vosk::Model::new(path))?.ok_or_else(|| {
+            let mut hint = String::new();
             let doubtful = model::doubtful(directory);
+            if !doubtful.is_empty() {
+                hint = format!(" or missing (perhaps {})", doubtful.join(", "));
+            }
+            // What is on disk is in memory at least once.
+            let size = model::size(directory);
+            if limits::room().is_some_and(|room| room / 2 < size) {
+                hint += ", or the limit of memory is too low for it";
+            }
             EngineError::Load {
                 directory: directory.clone(),
-                hint: if doubtful.is_empty() {
-                    String::new()
-                } else {
-                    format!(" or missing (perhaps {})", doubtful.join(", "))
-                },
+                hint,
             }
         })?;
         let model = Model {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use capconduit_transcriber_protocol::{Answer, EXIT_WITHOUT_LIBRARY, FailureCode, MAX_LINE};
 
-use crate::support::{EN, Outcome, Transcriber, fixture, samples, sound, write_wav};
+use crate::support::{EN, ModelCopy, Outcome, Transcriber, fixture, samples, sound, write_wav};
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -219,6 +219,24 @@ fn a_memory_limit_that_is_too_small_is_said_to_be_one() {
     let mut transcriber =
         Transcriber::starting(&models, &["--memory-limit", "400000000"]).expect_ready();
     transcriber.check("en").done();
+}
+
+#[test]
+fn a_model_too_large_for_the_memory_limit_is_said_to_be_perhaps_that() {
+    let model = ModelCopy::of(EN);
+    let mut words = model.read("graph/words.txt");
+    for number in 23..2_000_000 {
+        words.extend(format!("word{number} {number}\n").bytes());
+    }
+    model.write("graph/words.txt", &words);
+    let models = [("en", model.path())];
+    let mut transcriber =
+        Transcriber::starting(&models, &["--memory-limit", "100000000"]).expect_ready();
+    let message = transcriber.check("en").failed(FailureCode::ModelUnusable);
+    assert!(
+        message.contains("the limit of memory is too low"),
+        "{message}"
+    );
 }
 
 #[test]
