@@ -70,6 +70,7 @@ vosk_wheel() {
             return
         fi
     done
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
     say "fetching libvosk $VOSK_VERSION"
     work=$(mktemp -d "$cache/.fetch.XXXXXX")
     if ! vosk_pip "$work" >"$work/log" 2>&1; then
@@ -87,9 +88,8 @@ vosk_wheel() {
     rm -rf "$work"
 }
 
-# vosk_pip DIR: fetches the wheel into DIR, with the machine's pip or, on a machine without, Debian's.
+# vosk_pip DIR: fetches the wheel into DIR.
 vosk_pip() {
-    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
     # Patient, but not for ever.
     timeout 300 python3 -m pip download --quiet --disable-pip-version-check --no-input --no-deps \
         --only-binary :all: --dest "$1" "vosk==$VOSK_VERSION"
