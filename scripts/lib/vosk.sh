@@ -19,7 +19,6 @@ VOSK_VERSION=0.3.45
 vosk_ensure() {
     local directory=${1:-${CARGO_TARGET_DIR:-$REPO_ROOT/target}/lib/capconduit}
     local platform wheel_sum library_sum
-    # aarch64's wheel has no sum of its own here: of it only the library is used, and that is checked.
     case $(uname -s)-$(uname -m) in
         Linux-x86_64)
             platform=x86_64
@@ -28,7 +27,7 @@ vosk_ensure() {
             ;;
         Linux-aarch64)
             platform=aarch64
-            wheel_sum=
+            wheel_sum=54efb47dd890e544e9e20f0316413acec7f8680d04ec095c6140ab4e70262704
             library_sum=0e9df29f060a93cf3df3263a4d3635e1b75688a5fd84e86ade1599372e3c9597
             ;;
         *) die "there is no libvosk $VOSK_VERSION for $(uname -s) on $(uname -m) to fetch" ;;
@@ -66,11 +65,12 @@ vosk_wheel() {
     local cache=$1 platform=$2 sum=$3 found work
     VOSK_WHEEL=
     for found in "$cache/vosk-$VOSK_VERSION-"*"_$platform.whl"; do
-        if [ -e "$found" ] && { [ -z "$sum" ] || vosk_has_sum "$found" "$sum"; }; then
+        if vosk_has_sum "$found" "$sum"; then
             VOSK_WHEEL=$found
             return
         fi
     done
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
     say "fetching libvosk $VOSK_VERSION"
     work=$(mktemp -d "$cache/.fetch.XXXXXX")
     if ! vosk_pip "$work" >"$work/log" 2>&1; then
@@ -79,7 +79,7 @@ vosk_wheel() {
         die "pip could not fetch the wheel vosk $VOSK_VERSION; put it into $cache by hand and try again"
     fi
     found=$(find "$work" -name "vosk-$VOSK_VERSION-*_$platform.whl" -print -quit)
-    if [ -z "$found" ] || { [ -n "$sum" ] && ! vosk_has_sum "$found" "$sum"; }; then
+    if [ -z "$found" ] || ! vosk_has_sum "$found" "$sum"; then
         rm -rf "$work"
         die "the wheel vosk $VOSK_VERSION that pip fetched is not the one expected: its checksum differs"
     fi
@@ -88,9 +88,8 @@ vosk_wheel() {
     rm -rf "$work"
 }
 
-# vosk_pip DIR: fetches the wheel into DIR, with the machine's pip or, on a machine without, Debian's.
+# vosk_pip DIR: fetches the wheel into DIR.
 vosk_pip() {
-    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
     # Patient, but not for ever.
     timeout 300 python3 -m pip download --quiet --disable-pip-version-check --no-input --no-deps \
         --only-binary :all: --dest "$1" "vosk==$VOSK_VERSION"

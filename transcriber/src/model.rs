@@ -120,6 +120,21 @@ pub fn doubtful(directory: &Path) -> Vec<&'static str> {
     .collect()
 }
 
+/// Bytes in its files, as far as they can be seen.
+pub fn size(directory: &Path) -> u64 {
+    // Deeper than any model, and an end to links that lead back.
+    fn below(directory: &Path, depth: u32) -> u64 {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let sizes = entries.map(|entry| match fs::metadata(entry.path()) {
+            Ok(found) if found.is_file() => found.len(),
+            Ok(found) if found.is_dir() && depth > 0 => below(&entry.path(), depth - 1),
+            _ => 0,
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+    below(directory, 3)
+}
+
 fn present(directory: &Path, file: &str) -> Result<(), ModelError> {
     let (directory, file) = (directory.to_owned(), file.to_owned());
     match fs::metadata(directory.join(&file)) {
@@ -234,6 +249,7 @@ mod tests {
                 write(file, "x");
             }
             let model = inspect(whole.path()).unwrap();
+            assert_eq!(size(whole.path()), files.len() as u64);
             assert_eq!(model.rate, DEFAULT_RATE);
             assert_eq!(
                 model.name,

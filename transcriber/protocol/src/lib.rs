@@ -3,7 +3,8 @@
 //!
 //! A transcriber works on one job at a time. It begins with [`Answer::Ready`]; a [`Request::Transcribe`] is
 //! answered by [`Answer::Progress`] and [`Answer::Utterance`] as they come and by one [`Answer::Done`] or
-//! [`Answer::Failed`] at the end. It ends when its standard input does. Fields unknown to a reader are passed over.
+//! [`Answer::Failed`] at the end. It ends when its standard input does, after what it was asked before, and at once if
+//! the process that started it is gone. Fields unknown to a reader are passed over.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
