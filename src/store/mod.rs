@@ -12,6 +12,7 @@ pub mod dids;
 mod error;
 pub mod idempotency;
 pub mod internal;
+pub mod jobs;
 pub mod keys;
 pub mod links;
 pub mod live;
@@ -29,6 +30,7 @@ pub mod sweep;
 pub mod throttle;
 mod totals;
 mod transaction;
+pub mod transcripts;
 pub mod usage;
 pub mod users;
 
