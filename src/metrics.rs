@@ -44,6 +44,10 @@ pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
 pub const TRANSCRIPTION_JOBS: &str = "capconduit_transcription_jobs";
 /// Audio transcribed.
 pub const TRANSCRIPTION_AUDIO_SECONDS: &str = "capconduit_transcription_audio_seconds_total";
+/// Transcribers, by what they do.
+pub const TRANSCRIPTION_WORKERS: &str = "capconduit_transcription_workers";
+/// Attempts at transcribing that came to nothing, by reason.
+pub const TRANSCRIPTION_FAILURES: &str = "capconduit_transcription_failures_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
 /// Time from the head of an HTTP request to the head of its answer, by route and method.
@@ -176,6 +180,18 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &[],
         "Seconds of audio transcribed",
+    ),
+    metric(
+        TRANSCRIPTION_WORKERS,
+        Kind::Gauge,
+        &["state"],
+        "Transcribers by what they do: busy, idle or down",
+    ),
+    metric(
+        TRANSCRIPTION_FAILURES,
+        Kind::Counter,
+        &["code"],
+        "Attempts at transcribing that came to nothing",
     ),
     metric(
         HTTP_REQUESTS,
@@ -322,6 +338,29 @@ pub fn db_pool_wait(elapsed: Duration) {
     histogram!(DB_POOL_WAIT_SECONDS).record(elapsed);
 }
 
+/// So many jobs are in this state.
+pub fn transcription_jobs(state: &'static str, jobs: i64) {
+    gauge!(TRANSCRIPTION_JOBS, "state" => state).set(jobs as f64);
+}
+
+/// A recording of this length was transcribed.
+pub fn transcription_audio(audio: Duration) {
+    // The exporter counts whole numbers; parts of a second are of no use here.
+    counter!(TRANSCRIPTION_AUDIO_SECONDS).increment(audio.as_millis().div_ceil(1_000) as u64);
+}
+
+/// So many transcribers are idle, busy, or cannot be started.
+pub fn transcription_workers(idle: u32, busy: u32, down: u32) {
+    for (state, workers) in [("idle", idle), ("busy", busy), ("down", down)] {
+        gauge!(TRANSCRIPTION_WORKERS, "state" => state).set(f64::from(workers));
+    }
+}
+
+/// An attempt at transcribing came to nothing. `code` is one of the program's.
+pub fn transcription_failure(code: &'static str) {
+    counter!(TRANSCRIPTION_FAILURES, "code" => code).increment(1);
+}
+
 /// A request was answered. `route` is the pattern that matched (or `none`), never the path itself, and
 /// `method` is one we serve (or `other`).
 pub fn http_request(route: &'static str, method: &'static str, status: u16, elapsed: Duration) {
@@ -347,7 +386,10 @@ mod tests {
         gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");
         counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
-        gauge!(TRANSCRIPTION_JOBS, "state" => "queued").set(0.0);
+        transcription_jobs("queued", 0);
+        transcription_audio(Duration::from_secs(1));
+        transcription_workers(1, 0, 0);
+        transcription_failure("silent");
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
     }
