@@ -208,6 +208,7 @@ fn engine_settings(config: &Config, servers: Servers) -> routing::Settings {
         max_call_seconds: seconds(
             config.routing.max_call + config.routing.ring_budget + CERTAINLY_OVER,
         ),
+        records: config.recording.directory.is_some(),
         servers,
     }
 }

@@ -61,6 +61,7 @@ statements! { "queries";
     END_OVER_CALL = "end_over_call",
     END_OVER_CALLS = "end_over_calls",
     ENSURE_PARTITIONS = "ensure_partitions",
+    EXPECT_RECORDINGS = "expect_recordings",
     FORGET_DELETED = "forget_deleted",
     FORGET_ENDED = "forget_ended",
     LOCK_CALL = "lock_call",
