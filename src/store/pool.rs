@@ -54,7 +54,7 @@ const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \
 const JOBS_CONNECTIONS: usize = 2;
 
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
-const HOT: [Sql; 9] = [
+const HOT: [Sql; 10] = [
     sql::CALL_UNDER_WAY,
     sql::ROUTING_VIEW,
     sql::LOCK_CAMPAIGN,
@@ -63,6 +63,7 @@ const HOT: [Sql; 9] = [
     sql::LOCK_CALL,
     sql::ATTEMPTS_OF_CALL,
     sql::SETTLE_ATTEMPT,
+    sql::EXPECT_RECORDINGS,
     sql::CLOSE_CALL,
 ];
 
