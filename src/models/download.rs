@@ -348,7 +348,7 @@ impl Download {
             .open(part)
             .await
             .map_err(wrong)?;
-        let mut file = BufWriter::with_capacity(1 << 18, file);
+        let mut file = BufWriter::with_capacity(1 << 16, file);
         let mut done = have;
         watch(Event::Downloading { done, total });
         let ended = loop {

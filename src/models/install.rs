@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::download::{self, Download, MARGIN};
 use super::manifest::{self, Damage, Manifest, hex, missing_parts, parts_expected, sha256_of};
-use super::trial::{Trial, try_out};
+use super::trial::{Transcriber, Trial, try_out};
 use super::unpack::{self, Limits, make_directory};
 use super::{Event, Known, PUBLISHER, Watch, find, language_in, names, small};
 use crate::domain::Language;
@@ -216,8 +216,8 @@ impl Wanted {
 pub struct Installer {
     /// The model directory.
     pub directory: PathBuf,
-    /// The transcriber's program.
-    pub transcriber: PathBuf,
+    /// Who tries them.
+    pub transcriber: Transcriber,
     /// How patiently archives are fetched.
     pub download: Download,
     /// What an archive may hold.
@@ -242,7 +242,7 @@ pub struct Installed {
 }
 
 /// The model that the link of a language points to.
-pub fn language_of_link(directory: &Path, language: Language) -> Option<PathBuf> {
+pub fn linked(directory: &Path, language: Language) -> Option<PathBuf> {
     let target = fs::read_link(directory.join(language.as_str())).ok()?;
     Some(directory.join(target))
 }
@@ -417,7 +417,7 @@ impl Installer {
 
     /// Has the link of the language point to the model, in one step.
     fn point(&self, wanted: &Wanted) -> Result<Option<PathBuf>, Error> {
-        let before = language_of_link(&self.directory, wanted.language);
+        let before = linked(&self.directory, wanted.language);
         let link = self.directory.join(wanted.language.as_str());
         let new = self.directory.join(format!(".link-{}", wanted.language));
         let wrong = |source| Error::Io {

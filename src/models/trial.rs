@@ -35,13 +35,25 @@ pub fn program(configured: Option<&Path>) -> PathBuf {
     configured.or_else(beside).unwrap_or_else(|| name.into())
 }
 
-/// Has `program` load the model and hear a second of silence.
-pub async fn try_out(program: &Path, language: &str, model: &Path) -> Trial {
+/// The program that tries models.
+#[derive(Debug, Clone)]
+pub struct Transcriber {
+    /// Its file.
+    pub program: PathBuf,
+    /// What it may allocate, in bytes: as much as when it works.
+    pub memory: u64,
+}
+
+/// Has a transcriber load the model and hear a second of silence.
+pub async fn try_out(transcriber: &Transcriber, language: &str, model: &Path) -> Trial {
+    let program = &transcriber.program;
     let mut argument = std::ffi::OsString::from(format!("{language}="));
     argument.push(model);
     let spawned = Command::new(program)
         .arg("--model")
         .arg(argument)
+        .arg("--memory-limit")
+        .arg(transcriber.memory.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
