@@ -1,0 +1,41 @@
+//! What this process may take of the machine: memory, no core files, and the processor only when nobody else wants it.
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+use thiserror::Error;
+
+/// Why a limit could not be set.
+#[derive(Debug, Error)]
+pub enum LimitError {
+    /// Of memory.
+    #[error("cannot limit the address space to {0} bytes")]
+    Memory(u64, #[source] Errno),
+    /// Of core files.
+    #[error("cannot do without core files")]
+    Core(#[source] Errno),
+    /// Of the processor.
+    #[error("cannot be nice by {0}")]
+    Nice(i32, #[source] Errno),
+}
+
+/// Sets all limits.
+pub fn set(memory: Option<u64>, niceness: i32) -> Result<(), LimitError> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // A core file would hold what was said.
+    setrlimit(Resource::Core, none).map_err(LimitError::Core)?;
+    if let Some(bytes) = memory {
+        // Never more than somebody else allowed.
+        let allowed = getrlimit(Resource::As).maximum;
+        let most = allowed.map_or(bytes, |allowed| allowed.min(bytes));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(Resource::As, limit).map_err(|problem| LimitError::Memory(bytes, problem))?;
+    }
+    nice(niceness).map_err(|problem| LimitError::Nice(niceness, problem))?;
+    Ok(())
+}
