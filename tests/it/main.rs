@@ -7,6 +7,7 @@ mod ari;
 mod config;
 mod daemon;
 mod layering;
+mod models;
 mod ops;
 mod routing;
 mod store;
