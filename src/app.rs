@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::ari::{self, LinkState, Watcher};
-use crate::config::{Asterisk, Config, RecordingStorage};
+use crate::config::{Asterisk, Config, RecordingStorage, Transcription};
 use crate::domain::ServerName;
 use crate::recording::collector::Collector;
 use crate::recording::{self, Places};
@@ -23,6 +23,8 @@ use crate::store::migrate::SchemaError;
 use crate::store::{self, Store};
 use crate::supervisor::{Component, Readiness, Supervisor, os_signals, systemd};
 use crate::telemetry::Chain;
+use crate::transcription::process::Program;
+use crate::transcription::{self, Status};
 use crate::{agi, http, metrics};
 
 /// How often the database is looked at for readiness.
@@ -71,6 +73,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let database = readiness.component("database");
     let schema = readiness.component("schema");
     let agi_ready = readiness.component("agi");
+    let transcription = readiness.component("transcription");
+    // Nothing that a call waits for.
+    transcription.not_configured();
     spawn_watchers(&mut supervisor, &readiness, watchers);
 
     let limits = agi::Limits {
@@ -117,6 +122,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     supervisor.spawn_until_stop(
         "house",
         until(signals.stop.clone(), keep_house(engine, store.clone())),
+    );
+    spawn_transcription(
+        &mut supervisor,
+        transcription,
+        storage.as_ref(),
+        &config,
+        &store,
     );
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
@@ -214,6 +226,72 @@ fn spawn_recording(
         "retention",
         until(stop, recording::retention::run(places, store.clone())),
     );
+}
+
+/// What transcribing needs to know of the configuration.
+pub fn transcription_program(config: &Transcription) -> Program {
+    Program {
+        path: transcription::process::program_path(config.worker.as_deref()),
+        memory: config.worker_memory,
+    }
+}
+
+/// Where the configuration says that models are.
+pub fn model_places(config: &Transcription) -> transcription::models::Places {
+    transcription::models::Places {
+        directory: config.model_directory.clone(),
+        named: config.models.clone(),
+    }
+}
+
+/// Recordings are transcribed wherever they can be had. Without a model this only looks for one now and then, and
+/// counts jobs.
+fn spawn_transcription(
+    supervisor: &mut Supervisor,
+    component: Component,
+    storage: Option<&Storage>,
+    config: &Config,
+    store: &Store,
+) {
+    let Some(storage) = storage else {
+        return;
+    };
+    let program = transcription_program(&config.transcription);
+    let places = model_places(&config.transcription);
+    let settings = transcription::Settings {
+        workers: config.transcription.workers,
+        max_audio: config.transcription.max_audio,
+        time_factor: config.transcription.time_factor,
+        ..transcription::Settings::new(&config.node.name, program, places)
+    };
+    let transcription = transcription::Service::new(settings, store.clone(), storage.clone());
+    let signals = supervisor.signals();
+    let shown = show_transcription(transcription.view(), component, signals.stop.clone());
+    supervisor.spawn_until_stop("transcription readiness", shown);
+    // Nothing waits for a transcript: jobs go back at once, for another daemon to begin.
+    supervisor.spawn("transcription", transcription.run(signals.drain));
+}
+
+async fn show_transcription(
+    mut view: watch::Receiver<transcription::models::View>,
+    component: Component,
+    stop: CancellationToken,
+) {
+    loop {
+        match Status::of(&view.borrow_and_update()) {
+            Status::Starting | Status::NotUsed => component.not_configured(),
+            Status::Ready => component.ready(),
+            Status::Degraded(reason) => component.degraded(reason),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = view.changed() => if changed.is_err() {
+                // It ends before this does.
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
 }
 
 /// What the API is told.

@@ -13,10 +13,13 @@ use crate::app;
 use crate::ari::rest::Rest;
 use crate::clock;
 use crate::config::Config;
+use crate::domain::Language;
 use crate::recording::{self, Places};
 use crate::storage::{Key, Storage};
 use crate::store::{Store, migrate};
 use crate::telemetry::Chain;
+use crate::transcription::models::{self, CheckError};
+use crate::transcription::process::StartError;
 
 /// How long each outside answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -28,6 +31,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     check_database(config, &mut report).await;
     check_asterisk(config, &mut report).await;
     check_recording(config, &mut report).await;
+    check_transcription(config, &mut report).await;
     check_port(config, &mut report).await;
     Ok(if report.failed {
         ExitCode::FAILURE
@@ -339,6 +343,51 @@ async fn check_recordings(
             ),
         ),
         Err(error) => note(what, &Chain(&error).to_string()),
+    }
+}
+
+/// Can what is recorded be transcribed? Nobody has to.
+async fn check_transcription(config: &Config, report: &mut Report) {
+    let what = "transcription";
+    let program = app::transcription_program(&config.transcription);
+    let places = app::model_places(&config.transcription);
+    let unknown = config.transcription.models.keys();
+    for language in unknown.filter(|language| Language::parse(language).is_none()) {
+        note(
+            what,
+            &format!("transcription.models.{language} is not used: languages are en and hi"),
+        );
+    }
+    let models: Vec<_> = Language::ALL
+        .iter()
+        .map(|language| (*language, places.of(*language)))
+        .filter(|(_, (directory, named))| *named || directory.is_dir())
+        .collect();
+    if models.is_empty() {
+        let install = "no model is installed; `capconduit model install en` (or hi) changes that";
+        if config.transcription.worker.is_some() && !program.path.is_file() {
+            let missing = StartError::Missing(program.path);
+            report.bad(what, &missing.to_string(), "or remove transcription.worker");
+        }
+        return note(what, &format!("recordings are not transcribed: {install}"));
+    }
+    for (language, (directory, _)) in models {
+        let what = format!("{what} {language}");
+        match models::check(&program, language, &directory).await {
+            Ok(name) => good(&what, &format!("the transcriber can use {name}")),
+            Err(CheckError::Start(error)) => {
+                let remedy =
+                    "docs/transcription.md says how to install the transcriber and libvosk";
+                return report.bad("transcription", &Chain(&error).to_string(), remedy);
+            }
+            Err(error) => {
+                let problem = format!("{}: {}", directory.display(), Chain(&error));
+                let remedy = format!(
+                    "`capconduit model check` looks closer; `capconduit model install {language}` replaces it"
+                );
+                report.bad(&what, &problem, &remedy);
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
 use crate::clock::now;
@@ -27,6 +28,9 @@ use crate::telemetry::Chain;
 use models::{ModelState, Models, Places, View};
 use process::Program;
 use slot::Slot;
+
+/// How long a slot that broke down rests.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// What this daemon's part in transcribing is.
 #[derive(Debug, Clone)]
@@ -88,7 +92,8 @@ pub enum Status {
 }
 
 impl Status {
-    fn of(view: &View) -> Self {
+    /// How it stands with these models.
+    pub fn of(view: &View) -> Self {
         let states = || view.models.values().map(|(_, state)| state);
         if let Some(problem) = &view.no_worker {
             return Self::Degraded(problem.clone());
@@ -132,11 +137,11 @@ struct Context {
 }
 
 /// Transcribes recordings.
-pub struct Transcription {
+pub struct Service {
     context: Arc<Context>,
 }
 
-impl Transcription {
+impl Service {
     /// Prepares; nothing is begun yet.
     pub fn new(settings: Settings, store: Store, storage: Storage) -> Self {
         let models = Models::new(
@@ -161,11 +166,6 @@ impl Transcription {
         self.context.models.view()
     }
 
-    /// How it stands.
-    pub fn status(view: &View) -> Status {
-        Status::of(view)
-    }
-
     /// Transcribes until `stop`; then jobs under way are put back and transcribers ended.
     pub async fn run(self, stop: CancellationToken) {
         let context = self.context;
@@ -173,40 +173,35 @@ impl Transcription {
             .map(|_| Arc::default())
             .collect();
         let mut slots = JoinSet::new();
-        let begin = |slots: &mut JoinSet<()>, state: &Arc<AtomicU8>, pause: Duration| {
-            let slot = Slot::new(Arc::clone(&context), Arc::clone(state), stop.clone());
-            let stop = stop.clone();
-            slots.spawn(async move {
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    () = stop.cancelled() => return,
-                }
-                slot.run().await;
-            });
-        };
         for state in &states {
-            begin(&mut slots, state, Duration::ZERO);
+            let (context, state, stop) = (Arc::clone(&context), Arc::clone(state), stop.clone());
+            slots.spawn(keep_slot(context, state, stop));
         }
-        let rounds = async {
-            tokio::join!(context.models.look_after(), keep_rounds(&context, &states));
-        };
-        tokio::pin!(rounds);
-        loop {
-            tokio::select! {
-                () = &mut rounds => {}
-                ended = slots.join_next() => match ended {
-                    // A panic is ours; the job's lease runs out, and routing goes on.
-                    Some(Err(panic)) if !stop.is_cancelled() => {
-                        error!(error = %panic, "a transcriber's supervision broke down; it begins anew");
-                        begin(&mut slots, &Arc::default(), Duration::from_secs(5));
-                    }
-                    _ if stop.is_cancelled() => break,
-                    _ => {}
-                },
-                () = stop.cancelled() => break,
-            }
+        let rounds =
+            async { tokio::join!(context.models.look_after(), keep_rounds(&context, &states)) };
+        tokio::select! {
+            (never, ()) = rounds => match never {},
+            () = stop.cancelled() => {}
         }
         while slots.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps a slot at work until `stop`, and begins it anew should it panic: that is a fault of ours which costs a job's
+/// attempt, and calls must go on being routed.
+async fn keep_slot(context: Arc<Context>, state: Arc<AtomicU8>, stop: CancellationToken) {
+    loop {
+        let slot = Slot::new(Arc::clone(&context), Arc::clone(&state), stop.clone());
+        match AbortOnDropHandle::new(tokio::spawn(slot.run())).await {
+            Ok(()) => return,
+            Err(panic) => {
+                error!(error = %panic, "the supervision of a transcriber broke down; it begins anew")
+            }
+        }
+        tokio::select! {
+            () = sleep(AFTER_PANIC) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
