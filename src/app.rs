@@ -73,9 +73,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let database = readiness.component("database");
     let schema = readiness.component("schema");
     let agi_ready = readiness.component("agi");
-    let transcription = readiness.component("transcription");
-    // Nothing that a call waits for.
-    transcription.not_configured();
     spawn_watchers(&mut supervisor, &readiness, watchers);
 
     let limits = agi::Limits {
@@ -95,6 +92,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     agi_ready.ready();
     spawn_api(&mut supervisor, http_listener, &store, &engine, &config);
+    spawn_transcription(
+        &mut supervisor,
+        &readiness,
+        storage.as_ref(),
+        &config,
+        &store,
+    );
     supervisor.spawn_until_stop(
         "ops",
         http::serve(
@@ -112,24 +116,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             look_at_database(store.clone(), database, schema),
         ),
     );
-    supervisor.spawn_until_stop(
-        "sweep",
-        until(
-            signals.stop.clone(),
-            sweep(engine.clone(), config.routing.sweep_interval),
-        ),
-    );
-    supervisor.spawn_until_stop(
-        "house",
-        until(signals.stop.clone(), keep_house(engine, store.clone())),
-    );
-    spawn_transcription(
-        &mut supervisor,
-        transcription,
-        storage.as_ref(),
-        &config,
-        &store,
-    );
+    spawn_repairs(&mut supervisor, engine, &store, &config);
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
@@ -185,6 +172,14 @@ fn spawn_api(
     let router = http::api::router(store.clone(), engine.clone(), api_settings(config));
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
+}
+
+/// What is compared, mended and cleared away again and again.
+fn spawn_repairs(supervisor: &mut Supervisor, engine: Engine, store: &Store, config: &Config) {
+    let stop = supervisor.signals().stop;
+    let sweeps = sweep(engine.clone(), config.routing.sweep_interval);
+    supervisor.spawn_until_stop("sweep", until(stop.clone(), sweeps));
+    supervisor.spawn_until_stop("house", until(stop, keep_house(engine, store.clone())));
 }
 
 /// Where recordings are kept, if they are.
@@ -248,11 +243,13 @@ pub fn model_places(config: &Transcription) -> transcription::models::Places {
 /// counts jobs.
 fn spawn_transcription(
     supervisor: &mut Supervisor,
-    component: Component,
+    readiness: &Readiness,
     storage: Option<&Storage>,
     config: &Config,
     store: &Store,
 ) {
+    let component = readiness.component("transcription");
+    component.not_configured();
     let Some(storage) = storage else {
         return;
     };

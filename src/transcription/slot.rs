@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::ending::Trouble;
 use super::files;
 use super::hearing::{Hearing, LOAD_LIMIT, Step};
 use super::process::{Death, Process, StartError};
@@ -32,14 +33,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// What a job may take besides the time for its audio.
 const TIME_TO_SPARE: Duration = Duration::from_secs(60);
 
-/// First pause of a job that was no fault of its own cut off.
-const SHORT_PAUSE: Duration = Duration::from_secs(2);
-
 /// How long a claim may take.
 const CLAIM_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a result is held while the database is away.
-const RESULT_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long putting a job back may hold up the end of the daemon.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
@@ -47,16 +42,13 @@ const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
 /// Longest pause after something other than the job went wrong.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Longest message kept with a job.
-const MAX_MESSAGE: usize = 1_000;
-
 pub(super) struct Slot {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     /// For the metrics, a [`WorkerState`].
     state: Arc<AtomicU8>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     worker: Option<Worker>,
-    pause: Pause,
+    pub(super) pause: Pause,
 }
 
 struct Worker {
@@ -69,26 +61,6 @@ enum Next {
     Job(ClaimedJob),
     Idle,
     Stop,
-}
-
-/// Why an attempt came to nothing.
-enum Trouble {
-    /// The recording is gone.
-    Gone,
-    /// There is no transcriber.
-    Start(StartError),
-    /// The transcriber went away.
-    Death(Death),
-    /// It took too long.
-    TimeLimit(Duration),
-    /// The files cannot be had.
-    Files(files::Error),
-    /// There are none.
-    NoFiles,
-    /// The transcriber's own answer.
-    Refused(FailureCode, String),
-    /// The database's.
-    Store(crate::store::Error),
 }
 
 /// How the work on a job ended.
@@ -344,162 +316,6 @@ impl Slot {
             jobs: 0,
         })
     }
-
-    async fn finish(&self, lease: &Lease, transcript: &NewTranscript, took: Duration) {
-        let begun = Instant::now();
-        let mut pause = Duration::from_millis(100);
-        let error = loop {
-            let finished = self
-                .context
-                .store
-                .finish_job(lease, now(), transcript)
-                .await;
-            match finished {
-                Ok(true) => {
-                    let audio = Duration::from_millis(transcript.audio_ms);
-                    metrics::transcription_audio(audio);
-                    info!(job.id = %lease.job_id, recording.id = %lease.recording_id,
-                        audio_ms = transcript.audio_ms, duration_ms = took.as_millis() as u64,
-                        segments = transcript.segments.len(), "transcribed");
-                    return;
-                }
-                Ok(false) => {
-                    info!(job.id = %lease.job_id,
-                        "a transcript is dropped: the job was taken away or the recording deleted");
-                    // Nobody else's by now; if it is ours still, the recording is gone.
-                    let _ = self.context.store.drop_job(lease, now()).await;
-                    return;
-                }
-                Err(error) if error.is_lost_connection() || error.is_overload() => {
-                    if begun.elapsed() > RESULT_LIMIT || self.stop.is_cancelled() {
-                        break error;
-                    }
-                    tokio::select! {
-                        () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
-                        () = self.stop.cancelled() => {}
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(error) => break error,
-            }
-        };
-        error!(job.id = %lease.job_id, error = %Chain(&error), "a transcript cannot be stored");
-        let message = Chain(&error).to_string();
-        self.put_down(
-            lease,
-            "not_stored",
-            &message,
-            false,
-            false,
-            self.context.settings.first_pause,
-        )
-        .await;
-    }
-
-    async fn fail(&mut self, job: &ClaimedJob, trouble: Trouble) {
-        let lease = &job.lease;
-        let models = &self.context.models;
-        let languages = job.language.languages();
-        let mut pause = self.context.settings.first_pause;
-        let (mut permanent, mut free) = (false, false);
-        let (code, message) = match trouble {
-            Trouble::Gone => return,
-            Trouble::Start(error) => {
-                (free, pause) = (true, SHORT_PAUSE);
-                self.pause.lengthen();
-                ("no_transcriber", Chain(&error).to_string())
-            }
-            Trouble::Death(death) => {
-                let code = match death {
-                    Death::Killed(_) => {
-                        (free, pause) = (true, SHORT_PAUSE);
-                        "worker_killed"
-                    }
-                    Death::Crashed(_) => "worker_crashed",
-                    Death::Silent(_) => "worker_hung",
-                    Death::Protocol(_) => "worker_fault",
-                };
-                if !free {
-                    models.blame(languages, lease.job_id);
-                }
-                (code, death.to_string())
-            }
-            Trouble::TimeLimit(limit) => {
-                let problem = format!(
-                    "transcribing took longer than the {} s it may: raise transcription.time_factor, or use a \
-                     smaller model",
-                    limit.as_secs()
-                );
-                ("time_limit", problem)
-            }
-            Trouble::Files(error) => {
-                if !error.is_of_recording() {
-                    free = true;
-                    self.pause.lengthen();
-                }
-                ("unreadable", Chain(&error).to_string())
-            }
-            Trouble::NoFiles => {
-                permanent = true;
-                (
-                    "no_files",
-                    "the recording has no file of caller or agent".to_owned(),
-                )
-            }
-            Trouble::Refused(code, message) => {
-                permanent = !code.may_pass();
-                if code == FailureCode::ModelUnusable {
-                    (free, pause) = (true, SHORT_PAUSE);
-                    models.distrust(languages, &message);
-                }
-                (code.as_str(), message)
-            }
-            Trouble::Store(error) => {
-                (free, pause) = (true, SHORT_PAUSE);
-                self.pause.lengthen();
-                ("database", Chain(&error).to_string())
-            }
-        };
-        self.put_down(lease, code, &message, permanent, free, pause)
-            .await;
-    }
-
-    /// Writes down that an attempt came to nothing.
-    async fn put_down(
-        &self,
-        lease: &Lease,
-        code: &'static str,
-        message: &str,
-        permanent: bool,
-        free: bool,
-        pause: Duration,
-    ) {
-        metrics::transcription_failure(code);
-        let message: String = message.chars().take(MAX_MESSAGE).collect();
-        let failure = Failure {
-            code,
-            message: &message,
-            permanent,
-            free,
-        };
-        match self
-            .context
-            .store
-            .fail_job(lease, now(), &failure, pause)
-            .await
-        {
-            Ok(state) => {
-                let state = state.as_deref().unwrap_or("taken away");
-                warn!(job.id = %lease.job_id, recording.id = %lease.recording_id, job.attempt = lease.attempt,
-                    state, code, reason = message, "a recording was not transcribed");
-            }
-            // Its lease runs out.
-            Err(error) => {
-                warn!(job.id = %lease.job_id, code, reason = message, error = %Chain(&error),
-                "a recording was not transcribed, and that cannot be put down")
-            }
-        }
-    }
 }
 
 /// Extends the lease until it is lost.
@@ -549,13 +365,13 @@ fn time_limit(settings: &super::Settings, files: &JobFiles, job: &Job) -> Durati
 
 /// How long a slot rests after something went wrong that no job is to blame for.
 #[derive(Debug, Default)]
-struct Pause {
+pub(super) struct Pause {
     last: Duration,
     next: Duration,
 }
 
 impl Pause {
-    fn lengthen(&mut self) {
+    pub(super) fn lengthen(&mut self) {
         self.last = (self.last * 2).clamp(Duration::from_secs(1), MAX_PAUSE);
         self.next = self.last.mul_f64(0.5 + fastrand::f64() / 2.0);
     }

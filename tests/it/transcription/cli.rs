@@ -166,7 +166,9 @@ async fn the_daemon_transcribes_shows_it_and_routes_whatever_becomes_of_it() {
     daemon
         .wait_component("transcription", "there is no transcriber")
         .await;
-    assert_eq!(daemon.get("/readyz").await.0, 200);
+    daemon.wait_ready().await;
+    let verdict = daemon.route("1795.1", &[]).await.unwrap();
+    assert_eq!(verdict.get("CAPCONDUIT_REASON"), "did_not_found");
     let check = settings.command("check").output().unwrap();
     let check = text(&check.stdout);
     assert!(
