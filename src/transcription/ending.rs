@@ -198,7 +198,7 @@ impl Slot {
             // Its lease runs out.
             Err(error) => {
                 warn!(job.id = %lease.job_id, code, reason = message, error = %Chain(&error),
-                "a recording was not transcribed, and that cannot be put down")
+                "a recording was not transcribed, and that cannot be put down");
             }
         }
     }

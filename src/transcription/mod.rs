@@ -196,7 +196,7 @@ async fn keep_slot(context: Arc<Context>, state: Arc<AtomicU8>, stop: Cancellati
         match AbortOnDropHandle::new(tokio::spawn(slot.run())).await {
             Ok(()) => return,
             Err(panic) => {
-                error!(error = %panic, "the supervision of a transcriber broke down; it begins anew")
+                error!(error = %panic, "the supervision of a transcriber broke down; it begins anew");
             }
         }
         tokio::select! {

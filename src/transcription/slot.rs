@@ -10,7 +10,7 @@ use std::time::Duration;
 use capconduit_transcriber_protocol::{FailureCode, Job, Track};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::ending::Trouble;
 use super::files;
@@ -19,8 +19,7 @@ use super::process::{Death, Process, StartError};
 use super::{Context, WorkerState};
 use crate::clock::now;
 use crate::domain::mask;
-use crate::metrics;
-use crate::store::jobs::{ClaimedJob, Failure, JobFiles, Lease};
+use crate::store::jobs::{ClaimedJob, JobFiles, Lease};
 use crate::store::transcripts::NewTranscript;
 use crate::telemetry::Chain;
 
@@ -214,7 +213,7 @@ impl Slot {
                 match timeout(GIVE_BACK_LIMIT, given).await {
                     Ok(Ok(_)) => debug!(job.id = %lease.job_id, "job put back"),
                     _ => {
-                        warn!(job.id = %lease.job_id, "a job cannot be put back; its lease runs out")
+                        warn!(job.id = %lease.job_id, "a job cannot be put back; its lease runs out");
                     }
                 }
             }
@@ -329,7 +328,7 @@ async fn keep_lease(context: &Context, lease: &Lease, progress: &AtomicU64) {
             Ok(false) => return,
             // Nobody can take it while the database is away, and it is ours if nobody has.
             Err(error) => {
-                debug!(job.id = %lease.job_id, error = %Chain(&error), "a lease cannot be extended")
+                debug!(job.id = %lease.job_id, error = %Chain(&error), "a lease cannot be extended");
             }
         }
     }
