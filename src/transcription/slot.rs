@@ -253,34 +253,25 @@ impl Slot {
                 .collect(),
             max_seconds: u32::try_from(context.settings.max_audio.as_secs()).unwrap_or(u32::MAX),
         };
-        let mut worker = self.worker().await.map_err(Trouble::Start)?;
-        let limit = time_limit(&context.settings, &found, &request)
-            + if worker.process.has_loaded(&request.languages) {
-                Duration::ZERO
-            } else {
-                LOAD_LIMIT
-            };
-        let heard = timeout(limit, listen(&mut worker.process, request, progress)).await;
-        let engine_version = worker.process.engine_version.clone();
+        let process = &mut self.worker().await.map_err(Trouble::Start)?.process;
+        let mut limit = time_limit(&context.settings, &found, &request);
+        if !process.has_loaded(&request.languages) {
+            limit += LOAD_LIMIT;
+        }
+        let heard = timeout(limit, listen(process, request, progress)).await;
+        let engine_version = process.engine_version.clone();
         let heard = match heard {
-            Ok(Ok(Ok(heard))) => heard,
-            Ok(Ok(Err((code, message)))) => {
-                worker.jobs += 1;
-                self.worker = Some(worker);
-                return Err(Trouble::Refused(code, message));
-            }
+            Ok(Ok(heard)) => heard.map_err(|(code, message)| Trouble::Refused(code, message))?,
             // In both cases it may still be at it.
             Ok(Err(death)) => {
-                worker.process.kill().await;
+                self.end_worker().await;
                 return Err(Trouble::Death(death));
             }
             Err(_) => {
-                worker.process.kill().await;
+                self.end_worker().await;
                 return Err(Trouble::TimeLimit(limit));
             }
         };
-        worker.jobs += 1;
-        self.worker = Some(worker);
         let mut segments = heard.segments;
         let masked = found.mask_numbers && mask::mask(&mut segments);
         Ok(NewTranscript {
@@ -293,27 +284,34 @@ impl Slot {
         })
     }
 
-    /// The transcriber of this slot, taken out of it: whoever leaves it in the middle of a job ends it.
-    async fn worker(&mut self) -> Result<Worker, StartError> {
+    /// The transcriber of this slot, for one more job. Whoever leaves it in the middle of that ends it.
+    async fn worker(&mut self) -> Result<&mut Worker, StartError> {
         let view = self.context.models.view().borrow().clone();
-        if let Some(mut worker) = self.worker.take() {
+        let fresh = self.worker.as_mut().is_some_and(|worker| {
             let fresh = worker.generation == view.generation && worker.jobs < JOBS_OF_A_PROCESS;
-            if fresh && !worker.process.is_gone() {
-                return Ok(worker);
+            fresh && !worker.process.is_gone()
+        });
+        if !fresh {
+            self.end_worker().await;
+        }
+        let worker = if let Some(worker) = self.worker.take() {
+            worker
+        } else {
+            let started = Process::start(&self.context.settings.program, &view.usable()).await;
+            if let Err(error) = &started {
+                self.context.models.without_worker(error);
             }
-            worker.process.kill().await;
-        }
-        let started = Process::start(&self.context.settings.program, &view.usable()).await;
-        if let Err(error) = &started {
-            self.context.models.without_worker(error);
-        }
-        let process = started?;
-        debug!(process = process.id(), "a transcriber is up");
-        Ok(Worker {
-            process,
-            generation: view.generation,
-            jobs: 0,
-        })
+            let process = started?;
+            debug!(process = process.id(), "a transcriber is up");
+            Worker {
+                process,
+                generation: view.generation,
+                jobs: 0,
+            }
+        };
+        let worker = self.worker.insert(worker);
+        worker.jobs += 1;
+        Ok(worker)
     }
 }
 

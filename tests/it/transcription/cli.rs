@@ -151,7 +151,7 @@ async fn the_daemon_transcribes_shows_it_and_routes_whatever_becomes_of_it() {
     .await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await, Some(0));
-    assert!(lab.processes().is_empty());
+    lab.wait_for_no_process().await;
 
     let check = settings.command("check").output().unwrap();
     let check = text(&check.stdout);

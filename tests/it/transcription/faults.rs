@@ -52,7 +52,7 @@ async fn transcribers_killed_all_the_time_lose_and_double_nothing() {
         )
         .await;
     assert!(kept.starts_with("24 "), "{kept}");
-    assert!(lab.processes().is_empty());
+    lab.wait_for_no_process().await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::TestDb;
+use crate::support::{TestDb, eventually};
 
 /// Longer than any of this takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -223,6 +223,11 @@ impl Lab {
             (command.contains("--memory-limit") && command.contains(models)).then_some(id)
         })
         .collect()
+    }
+
+    /// The kernel may take a moment to bury what was killed.
+    pub async fn wait_for_no_process(&self) {
+        eventually("no process", async || self.processes().is_empty()).await;
     }
 
     /// Ends them all, as the kernel does when memory is short; says how many there were.

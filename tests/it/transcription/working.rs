@@ -170,7 +170,7 @@ async fn a_daemon_that_ends_gives_its_job_back_and_leaves_no_process() {
         .one("select format('%s %s %s', state, max_attempts - attempts, lease_expires_at) from transcription_jobs")
         .await;
     assert_eq!(state, "queued 3 ");
-    assert!(lab.processes().is_empty());
+    lab.wait_for_no_process().await;
     let next = lab.start(lab.settings("two"));
     lab.wait_for("done", 1).await;
     next.stop().await;
