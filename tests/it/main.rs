@@ -9,6 +9,7 @@ mod daemon;
 mod layering;
 mod models;
 mod ops;
+mod recording;
 mod routing;
 mod store;
 mod support;

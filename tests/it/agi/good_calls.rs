@@ -217,7 +217,7 @@ async fn without_mset_variables_are_set_one_by_one() {
         let mut call = AgiCall::new("route", "1.0", &[]);
         call.replies = vec![reply.to_vec()];
         let outcome = call.run(daemon.address).await.expect("a session");
-        assert_eq!(outcome.commands.len(), 11);
+        assert_eq!(outcome.commands.len(), 12);
         assert_eq!(outcome.get("CAPCONDUIT_ENDPOINT"), "acme-west");
         assert_eq!(outcome.verdict(), "DIAL");
         assert_eq!(
