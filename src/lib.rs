@@ -18,6 +18,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod models;
 pub mod password;
 pub mod recording;
 pub mod routing;

@@ -5,7 +5,9 @@
 
 mod check;
 mod migrate;
+mod model;
 mod route;
+mod transcribe;
 mod user;
 
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Transcription};
 use crate::telemetry::{self, Chain};
 use crate::{app, store};
 
@@ -39,8 +41,13 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Check configuration, database, schema and Asterisk, and say how to mend what is wrong.
     Check,
+    /// List, install and check the models that recordings are transcribed with. Needs no database.
+    #[command(subcommand)]
+    Model(model::Command),
     /// Show where a call would go now. Claims and changes nothing.
     Route(route::Arguments),
+    /// Transcribe a WAV file and print what was said. Needs no database.
+    Transcribe(transcribe::Arguments),
     /// Manage accounts.
     #[command(subcommand)]
     User(user::Command),
@@ -50,7 +57,24 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::of_process();
-    let config = match Config::load(arguments.config.as_deref(), &environment) {
+    let file = arguments.config.as_deref();
+    // What needs no database asks for no setting of one.
+    if let Command::Model(command) = arguments.command {
+        return match Transcription::load(file, &environment) {
+            Ok(config) => finish(async move { model::run(&command, &config).await }, false),
+            Err(error) => config_error(&error),
+        };
+    }
+    if let Command::Transcribe(arguments) = arguments.command {
+        return match arguments.configured(file, &environment) {
+            Ok(config) => finish(
+                async move { transcribe::run(&arguments, config.as_ref()).await },
+                false,
+            ),
+            Err(error) => config_error(&error),
+        };
+    }
+    let config = match Config::load(file, &environment) {
         Ok(config) => config,
         Err(error) => return config_error(&error),
     };
@@ -59,6 +83,11 @@ pub fn main() -> ExitCode {
         eprintln!("capconduit: {}", Chain(&error));
         return ExitCode::from(EXIT_CONFIG);
     }
+    finish(run(arguments.command, config), serving)
+}
+
+/// Does the work and says how it went.
+fn finish(work: impl Future<Output = anyhow::Result<ExitCode>>, serving: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -69,7 +98,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = runtime.block_on(run(arguments.command, config));
+    let done = runtime.block_on(work);
     // What still hangs in a name look-up must not hold up the end.
     runtime.shutdown_background();
     match done {
@@ -98,6 +127,10 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Check => check::run(&config).await,
         Command::Route(arguments) => route::run(&arguments, &config).await,
         Command::User(command) => user::run(&command, &config).await,
+        Command::Model(command) => model::run(&command, &config.transcription).await,
+        Command::Transcribe(arguments) => {
+            transcribe::run(&arguments, Some(&config.transcription)).await
+        }
     }
 }
 

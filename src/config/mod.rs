@@ -233,42 +233,76 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks the whole configuration. Without `file`, [`DEFAULT_FILE`] is read if it exists.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
-        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                String::new()
-            }
-            Err(source) => {
-                let path = path.to_owned();
-                return Err(Error::Read { path, source });
-            }
-        };
+        let (path, text) = read_file(file)?;
         Self::parse(path, &text, environment)
     }
 
     /// Checks the text of a file together with the environment. `path` is for messages only.
     pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, Error> {
-        let mut problems = Vec::new();
-        let from_file = source::from_file(path, text, &mut problems);
-        let broken_file = !problems.is_empty() && from_file.is_empty();
-        let from_environment = source::from_environment(environment, &mut problems);
-        if broken_file {
-            // Everything in it would be reported as missing.
-            return Err(Error::Invalid(problems));
+        let mut reader = sources(path, text, environment)?;
+        let config = reader.config();
+        finish(config, reader.problems)
+    }
+}
+
+impl Transcription {
+    /// Reads and checks `[transcription]` alone, for what needs no database and no telephony: the rest need not be
+    /// there yet. Otherwise as [`Config::load`].
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
+        let (path, text) = read_file(file)?;
+        let mut reader = sources(path, &text, environment)?;
+        let transcription = reader.transcription();
+        finish(transcription, reader.problems)
+    }
+}
+
+/// The file to read and its text.
+fn read_file(file: Option<&Path>) -> Result<(&Path, String), Error> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((path, text)),
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((path, String::new()))
         }
-        let mut reader = Reader::new(path, from_file, from_environment, environment, problems);
-        match reader.config() {
-            Some(config) if reader.problems.is_empty() => Ok(config),
-            _ => {
-                let mut problems = reader.problems;
-                // In the order of the file, then the rest as found.
-                problems.sort_by_key(|problem| match &problem.origin {
-                    Some(Origin::File { line, .. }) => *line,
-                    _ => usize::MAX,
-                });
-                Err(Error::Invalid(problems))
-            }
+        Err(source) => {
+            let path = path.to_owned();
+            Err(Error::Read { path, source })
+        }
+    }
+}
+
+fn sources<'a>(
+    path: &'a Path,
+    text: &str,
+    environment: &'a Environment,
+) -> Result<Reader<'a>, Error> {
+    let mut problems = Vec::new();
+    let from_file = source::from_file(path, text, &mut problems);
+    let broken_file = !problems.is_empty() && from_file.is_empty();
+    let from_environment = source::from_environment(environment, &mut problems);
+    if broken_file {
+        // Everything in it would be reported as missing.
+        return Err(Error::Invalid(problems));
+    }
+    Ok(Reader::new(
+        path,
+        from_file,
+        from_environment,
+        environment,
+        problems,
+    ))
+}
+
+fn finish<T>(read: Option<T>, mut problems: Vec<Problem>) -> Result<T, Error> {
+    match read {
+        Some(read) if problems.is_empty() => Ok(read),
+        _ => {
+            // In the order of the file, then the rest as found.
+            problems.sort_by_key(|problem| match &problem.origin {
+                Some(Origin::File { line, .. }) => *line,
+                _ => usize::MAX,
+            });
+            Err(Error::Invalid(problems))
         }
     }
 }

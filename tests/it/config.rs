@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use capconduit::config::keys::{Fallback, KEYS, variable};
-use capconduit::config::{Config, Environment, Error, LogFormat};
+use capconduit::config::{Config, Environment, Error, LogFormat, Transcription};
 use secrecy::ExposeSecret as _;
 
 const FILE: &str = "/etc/capconduit/capconduit.toml";
@@ -329,4 +329,26 @@ fn the_document_describes_every_key_with_its_default_and_no_other() {
         assert!(KEYS.iter().any(|k| k.path == *key), "{key} is no key");
     }
     assert_eq!(variable("agi.max_sessions"), "CAPCONDUIT_AGI__MAX_SESSIONS");
+}
+
+#[test]
+fn what_needs_no_database_needs_no_setting_of_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("capconduit.toml");
+    std::fs::write(
+        &file,
+        "[transcription]\nworkers = 3\nmodel_directory = \"/m\"\n",
+    )
+    .unwrap();
+    let variables = [("CAPCONDUIT_TRANSCRIPTION__MODELS__HI", "/models/hi")];
+    let environment = Environment::new(variables, None);
+    let transcription = Transcription::load(Some(&file), &environment).unwrap();
+    assert_eq!(transcription.workers, 3);
+    assert_eq!(transcription.model_directory, Path::new("/m"));
+    assert_eq!(transcription.models["hi"], Path::new("/models/hi"));
+    std::fs::write(&file, "[transcription]\nworkers = 0\nx = 1\n").unwrap();
+    let error = Transcription::load(Some(&file), &environment).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("transcription.workers: must be"), "{error}");
+    assert!(error.contains("transcription.x: unknown key"), "{error}");
 }

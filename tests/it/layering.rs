@@ -18,6 +18,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
         "agi" => &["agi", "routing", "domain", "clock", "metrics"],
         "ari" => &["ari", "routing", "domain", "clock", "metrics"],
+        "models" => &["models", "domain", "telemetry"],
         "storage" => &["storage", "domain"],
         "recording" => &[
             "recording",
