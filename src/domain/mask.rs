@@ -1,0 +1,1 @@
+//! Masks spoken numbers.
