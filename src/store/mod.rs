@@ -19,6 +19,7 @@ pub mod logs;
 pub mod migrate;
 pub mod offers;
 mod pool;
+pub mod recorded;
 pub mod references;
 pub mod request;
 mod rows;
@@ -29,6 +30,7 @@ pub mod sweep;
 pub mod throttle;
 mod totals;
 mod transaction;
+pub mod transcribed;
 pub mod usage;
 pub mod users;
 
