@@ -13,7 +13,7 @@ cross join lateral (
                            E'StartSel="\x02",StopSel="\x03",HighlightAll=true') as marked
         offset 0
     ) h
-    where s.recording_id = t.recording_id and ($1 is null or s.user_id = $1) and position(E'\x02' in h.marked) > 0
+    where s.recording_id = t.recording_id and ($1::int is null or s.user_id = $1) and position(E'\x02' in h.marked) > 0
     order by s.segment
     limit $4
 ) m
