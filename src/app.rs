@@ -165,12 +165,7 @@ fn spawn_api(
         connections: config.http.max_connections,
         ..http::Limits::API
     };
-    let router = http::api::router(
-        store.clone(),
-        engine.clone(),
-        None,
-        api_settings(config),
-    );
+    let router = http::api::router(store.clone(), engine.clone(), None, api_settings(config));
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
 }

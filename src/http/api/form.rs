@@ -518,7 +518,8 @@ mod tests {
 
     #[test]
     fn values_are_converted_as_clients_know_it() {
-        let body = json!({"name": "a b", "weight": " 10 ", "ids": [1, "2"], "notes": null, "loud": true});
+        let body =
+            json!({"name": "a b", "weight": " 10 ", "ids": [1, "2"], "notes": null, "loud": true});
         assert_eq!(
             read(body).expect("valid"),
             json!({"name": "a b", "weight": 10, "ids": [1, 2], "notes": null, "status": "on", "loud": true})

@@ -34,8 +34,7 @@ impl Part {
             return Self::Whole;
         };
         // A date names no version well enough, and a weak tag does not say that the bytes are the same.
-        if headers.contains_key(header::IF_RANGE)
-            && single(headers, &header::IF_RANGE) != Some(tag)
+        if headers.contains_key(header::IF_RANGE) && single(headers, &header::IF_RANGE) != Some(tag)
         {
             return Self::Whole;
         }
@@ -124,8 +123,15 @@ mod tests {
     #[test]
     fn what_is_no_single_range_means_the_whole() {
         for range in [
-            "bytes=5-4", "bytes=0-1,3-4", "bytes=a-b", "bytes=-", "bytes", "items=0-1", "bytes=+1-2",
-            "bytes=1-2-3", "",
+            "bytes=5-4",
+            "bytes=0-1,3-4",
+            "bytes=a-b",
+            "bytes=-",
+            "bytes",
+            "items=0-1",
+            "bytes=+1-2",
+            "bytes=1-2-3",
+            "",
         ] {
             assert_eq!(part(&[(header::RANGE, range)]), Part::Whole, "{range}");
         }
@@ -135,7 +141,12 @@ mod tests {
 
     #[test]
     fn what_begins_after_the_end_is_beyond() {
-        for range in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=99999999999999999999999-"] {
+        for range in [
+            "bytes=100-",
+            "bytes=100-200",
+            "bytes=-0",
+            "bytes=99999999999999999999999-",
+        ] {
             assert_eq!(part(&[(header::RANGE, range)]), Part::Beyond, "{range}");
         }
     }

@@ -519,7 +519,10 @@ async fn hear(
             let end = Problem::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "range_not_satisfiable",
-                format!("The range begins after the end: there are {} bytes.", file.bytes),
+                format!(
+                    "The range begins after the end: there are {} bytes.",
+                    file.bytes
+                ),
             );
             let size = value(format!("bytes */{}", file.bytes))?;
             return Err(end.with_header(header::CONTENT_RANGE, size));

@@ -107,7 +107,8 @@ const FILTERS: [Parameter; 6] = [
 static RETRY: Form = Form {
     name: "TranscriptionRetry",
     fields: &[
-        Field::choice("language", LANGUAGES).about("What is spoken, if it was not what was thought."),
+        Field::choice("language", LANGUAGES)
+            .about("What is spoken, if it was not what was thought."),
         Field::integer("priority", -1_000, 1_000).about("Higher is done first; others have 0."),
         Field::line("reason", 1, 500).about("Kept in the audit log."),
     ],
