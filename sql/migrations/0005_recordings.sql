@@ -172,10 +172,13 @@ create function transcript_query(words text) returns tsquery language sql immuta
 create function calls_with_words(asked text, most int) returns setof bigint
 language plpgsql stable security definer
 set search_path = public, pg_temp set plan_cache_mode = force_custom_plan as $$
+declare
+    -- Known to the planner, other than the function's result.
+    tenant int := current_tenant();
 begin
     return query
     select t.call_id from transcripts t
-    where t.search @@ transcript_query(asked) and t.user_id = current_tenant()
+    where t.search @@ transcript_query(asked) and t.user_id = tenant
     limit most;
 end
 $$;
