@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::ari::{self, LinkState, Watcher};
-use crate::config::{Asterisk, Config};
+use crate::config::{Asterisk, Config, RecordingStorage};
 use crate::domain::ServerName;
+use crate::recording::collector::Collector;
+use crate::recording::{self, Places};
 use crate::routing::{self, Engine};
+use crate::storage::{self, Storage};
 use crate::store::migrate::SchemaError;
 use crate::store::{self, Store};
 use crate::supervisor::{Component, Readiness, Supervisor, os_signals, systemd};
@@ -45,6 +48,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::new(signals.drain.clone());
 
     let store = Store::new(&store_settings(&config))?;
+    let storage = storage(&config)?;
     let engine = Engine::new(
         store.clone(),
         engine_settings(&config, servers_of(&config).await),
@@ -85,7 +89,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     agi_ready.ready();
-    spawn_api(&mut supervisor, http_listener, &store, &engine, &config);
+    spawn_api(
+        &mut supervisor,
+        http_listener,
+        &store,
+        &engine,
+        storage.clone(),
+        &config,
+    );
     supervisor.spawn_until_stop(
         "ops",
         http::serve(
@@ -114,6 +125,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         "house",
         until(signals.stop.clone(), keep_house(engine, store.clone())),
     );
+    spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
             "watchdog",
@@ -159,15 +171,57 @@ fn spawn_api(
     listener: TcpListener,
     store: &Store,
     engine: &Engine,
+    storage: Option<Storage>,
     config: &Config,
 ) {
     let limits = http::Limits {
         connections: config.http.max_connections,
         ..http::Limits::API
     };
-    let router = http::api::router(store.clone(), engine.clone(), None, api_settings(config));
+    let router = http::api::router(store.clone(), engine.clone(), storage, api_settings(config));
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
+}
+
+/// Where recordings are kept, if they are.
+pub fn storage(config: &Config) -> Result<Option<Storage>, storage::Error> {
+    let settings = config.recording.storage.as_ref().map(storage_settings);
+    settings
+        .map(|settings| Storage::open(&settings))
+        .transpose()
+}
+
+fn storage_settings(storage: &RecordingStorage) -> storage::Settings {
+    match storage {
+        RecordingStorage::Directory(root) => storage::Settings::Directory(root.clone()),
+        RecordingStorage::S3(s3) => storage::Settings::S3(storage::S3Settings {
+            bucket: s3.bucket.clone(),
+            prefix: s3.prefix.clone(),
+            endpoint: s3.endpoint.as_ref().map(ToString::to_string),
+            region: s3.region.clone(),
+            credentials: s3.credentials.clone(),
+        }),
+    }
+}
+
+/// Recordings are collected, and deleted when their time is over, where Asterisk writes some.
+fn spawn_recording(
+    supervisor: &mut Supervisor,
+    config: &Config,
+    storage: Option<Storage>,
+    store: &Store,
+) {
+    let Some((directory, storage)) = config.recording.directory.clone().zip(storage) else {
+        return;
+    };
+    let places = Places { directory, storage };
+    let stop = supervisor.signals().stop;
+    let collector = Collector::new(places.clone(), store.clone());
+    supervisor.spawn_until_stop("recordings", until(stop.clone(), collector.run()));
+    supervisor.spawn_until_stop(
+        "retention",
+        until(stop, recording::retention::run(places, store.clone())),
+    );
 }
 
 /// What the API is told.
@@ -208,6 +262,7 @@ fn engine_settings(config: &Config, servers: Servers) -> routing::Settings {
         max_call_seconds: seconds(
             config.routing.max_call + config.routing.ring_budget + CERTAINLY_OVER,
         ),
+        records: config.recording.directory.is_some(),
         servers,
     }
 }

@@ -40,6 +40,14 @@ pub const ARI_RECONNECTS: &str = "capconduit_ari_reconnects_total";
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
+/// Recordings, by what became of them.
+pub const RECORDINGS: &str = "capconduit_recordings_total";
+/// Files in the directory of recordings that belong to no attempt.
+pub const RECORDINGS_UNCLAIMED: &str = "capconduit_recordings_unclaimed_files";
+/// Recordings whose files are to come.
+pub const RECORDINGS_WAITING: &str = "capconduit_recordings_waiting";
+/// Room where Asterisk records.
+pub const RECORDING_FREE_BYTES: &str = "capconduit_recording_free_bytes";
 /// Transcription jobs, by state.
 pub const TRANSCRIPTION_JOBS: &str = "capconduit_transcription_jobs";
 /// Audio transcribed.
@@ -164,6 +172,30 @@ pub const ALL: &[Metric] = &[
         Kind::Seconds,
         &[],
         "Time spent waiting for a database connection",
+    ),
+    metric(
+        RECORDINGS,
+        Kind::Counter,
+        &["outcome"],
+        "Recordings stored, missing, without sound, deleted, and failures to store one",
+    ),
+    metric(
+        RECORDINGS_UNCLAIMED,
+        Kind::Gauge,
+        &[],
+        "Files where Asterisk records that belong to no attempt",
+    ),
+    metric(
+        RECORDINGS_WAITING,
+        Kind::Gauge,
+        &[],
+        "Recordings of ended calls whose files are not stored yet",
+    ),
+    metric(
+        RECORDING_FREE_BYTES,
+        Kind::Gauge,
+        &[],
+        "Bytes free where Asterisk records",
     ),
     metric(
         TRANSCRIPTION_JOBS,
@@ -302,6 +334,54 @@ pub fn usage_drift(drift: u64) {
     gauge!(USAGE_DRIFT).set(drift as f64);
 }
 
+/// What became of a recording, for [`recordings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingOutcome {
+    /// Its files are stored.
+    Stored,
+    /// Its files did not come.
+    Missing,
+    /// Its files hold no sound.
+    Empty,
+    /// Its time was over.
+    Deleted,
+    /// It could not be stored this time.
+    Failed,
+}
+
+impl RecordingOutcome {
+    /// As its label says.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Missing => "missing",
+            Self::Empty => "empty",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// This became of so many recordings.
+pub fn recordings(outcome: RecordingOutcome, recordings: u64) {
+    counter!(RECORDINGS, "outcome" => outcome.as_str()).increment(recordings);
+}
+
+/// So many files belong to no attempt.
+pub fn recordings_unclaimed(files: usize) {
+    gauge!(RECORDINGS_UNCLAIMED).set(files as f64);
+}
+
+/// The files of so many recordings are to come.
+pub fn recordings_waiting(recordings: u64) {
+    gauge!(RECORDINGS_WAITING).set(recordings as f64);
+}
+
+/// So many bytes are free where Asterisk records.
+pub fn recording_free_bytes(bytes: u64) {
+    gauge!(RECORDING_FREE_BYTES).set(bytes as f64);
+}
+
 /// A FastAGI session went wrong.
 pub fn agi_error(kind: &'static str) {
     counter!(AGI_ERRORS, "kind" => kind).increment(1);
@@ -347,6 +427,7 @@ mod tests {
         gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");
         counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
+        recordings(RecordingOutcome::Stored, 1);
         gauge!(TRANSCRIPTION_JOBS, "state" => "queued").set(0.0);
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));

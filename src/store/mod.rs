@@ -20,6 +20,7 @@ pub mod migrate;
 pub mod offers;
 mod pool;
 pub mod recorded;
+pub mod recordings;
 pub mod references;
 pub mod request;
 mod rows;

@@ -45,7 +45,7 @@ const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; 
     set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
 
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
-const HOT: [Sql; 9] = [
+const HOT: [Sql; 10] = [
     sql::CALL_UNDER_WAY,
     sql::ROUTING_VIEW,
     sql::LOCK_CAMPAIGN,
@@ -54,6 +54,7 @@ const HOT: [Sql; 9] = [
     sql::LOCK_CALL,
     sql::ATTEMPTS_OF_CALL,
     sql::SETTLE_ATTEMPT,
+    sql::EXPECT_RECORDINGS,
     sql::CLOSE_CALL,
 ];
 

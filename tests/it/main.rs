@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod layering;
 mod ops;
+mod recording;
 mod routing;
 mod store;
 mod support;

@@ -1014,8 +1014,11 @@ async fn seldom_words_are_found_by_index_and_frequent_ones_in_the_order_of_calls
 
     let nothing = ["null"; 14].join(", ");
     for (found, by) in [
-        ("'often', null", "call_logs_2"),
-        ("null, '{7,11,13}'", "call_logs_2"),
+        (
+            "'often', null",
+            "user_id_timestamp_start_id_idx on call_logs_2",
+        ),
+        ("null, '{7,11,13}'", "Index Scan using call_logs_2"),
     ] {
         plans(
             capconduit::store::logs::sql::LIST.text,
@@ -1024,8 +1027,12 @@ async fn seldom_words_are_found_by_index_and_frequent_ones_in_the_order_of_calls
         .await;
         let plan = plan("capconduit_api").await;
         assert!(plan.contains(by), "{plan}");
-        assert!(!plan.contains("Seq Scan on call_logs_2"), "{plan}");
-        assert!(!plan.contains("Seq Scan on transcripts"), "{plan}");
+        // Partitions without rows are another matter.
+        let read_through = plan.lines().find(|line| {
+            line.contains("Seq Scan on call_logs") && !line.contains("rows=1 ")
+                || line.contains("Seq Scan on transcripts")
+        });
+        assert_eq!(read_through, None, "{plan}");
     }
 }
 
