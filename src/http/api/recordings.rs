@@ -15,6 +15,7 @@ use futures_util::{TryStreamExt as _, stream};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -26,7 +27,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
-use super::{Api, Problem, audit, shown};
+use super::{Api, Problem, audit};
 use crate::domain::{Leg, UserId};
 use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
 use crate::store::recorded::{
@@ -478,7 +479,11 @@ impl Audible {
 
     /// Whether the storage has all of it.
     async fn check(&self) -> Result<(), Problem> {
-        let length = self.storage.length(&self.key).await.map_err(refused)?;
+        let length = self
+            .storage
+            .length(&self.key)
+            .await
+            .map_err(|e| refused(&e))?;
         if length == self.bytes {
             return Ok(());
         }
@@ -493,8 +498,8 @@ impl Audible {
     }
 }
 
-fn refused(error: StorageError) -> Problem {
-    tracing::error!(error = %Chain(&error), "a recording cannot be read");
+fn refused(error: &StorageError) -> Problem {
+    tracing::error!(error = %Chain(error), "a recording cannot be read");
     unavailable()
 }
 
@@ -586,7 +591,11 @@ async fn stream_of(file: &Audible, range: std::ops::Range<u64>) -> Result<Body, 
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
     };
-    let stream = file.storage.read(&file.key, range).await.map_err(refused)?;
+    let stream = file
+        .storage
+        .read(&file.key, range)
+        .await
+        .map_err(|e| refused(&e))?;
     let sending = Sending {
         stream,
         _permit: permit,
@@ -664,22 +673,35 @@ async fn finish(
     before: RecordingRow,
     reason: Option<&str>,
 ) -> Result<Recording, Problem> {
-    let (id, owner) = (before.recording_id, before.user_id);
-    let after = Recording::of(lock(&request, id).await?);
+    let id = before.recording_id;
+    let after = lock(&request, id).await?;
+    // Its seller reads of the deletion, but neither of holds nor of places.
+    let tenant = before.user_id.filter(|_| action == "delete").map(UserId);
     request
         .audit(&Change {
             actor: &caller.actor(),
-            tenant: owner.map(UserId),
+            tenant,
             action,
             object_type: "recording",
             object_id: id.to_string(),
-            before: shown(&Recording::of(before)),
-            after: shown(&after),
+            before: Some(audited(&before)),
+            after: Some(audited(&after)),
             reason,
         })
         .await?;
     request.commit().await?;
-    Ok(after)
+    Ok(Recording::of(after))
+}
+
+/// What the audit log keeps of a recording.
+fn audited(row: &RecordingRow) -> Value {
+    json!({
+        "callId": row.call_id,
+        "attempt": row.attempt,
+        "state": row.state,
+        "deleteAfter": row.delete_after.map(Moment),
+        "holdReason": row.hold_reason,
+    })
 }
 
 async fn hold(

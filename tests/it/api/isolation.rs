@@ -23,12 +23,8 @@ type Things = BTreeMap<&'static str, i64>;
 
 /// Rows in every table that has owners, with the seller's mark in every text.
 async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
-    let (db, storage) = (&server.db, server.storage.path());
+    let db = &server.db;
     let (mark, number) = (MARKS[seller], NUMBERS[seller]);
-    std::fs::create_dir(storage.join(mark)).expect("a directory");
-    for leg in ["caller", "agent", "mix"] {
-        std::fs::write(storage.join(mark).join(format!("{leg}.wav")), mark).expect("a file");
-    }
     db.run(&format!(
         r#"insert into clients (client_identifier, name, status)
                values ('shared', 'Shared', 'active') on conflict do nothing;
@@ -94,32 +90,10 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
            insert into sessions (user_id, token_hash, remember_hash, idle_expires_at, expires_at,
                    remember_expires_at, address, user_agent)
                values ({user}, '\x0{user}', '\x0{user}', 'infinity', 'infinity', 'infinity', '{mark}',
-                       '{mark}');
-           insert into recordings (call_id, attempt, user_id, campaign_id, stem, state, language, mask_numbers,
-                   started_at, expected_at, stored_at, location, duration_ms, hold_reason, remark)
-               select call_id, 1, {user}, campaign_id, '20260101T000000Z-' || call_id || '-1', 'stored', 'en', false,
-                      now(), now(), now(), '{storage}', 1000, '{mark}', '{mark}' from calls where user_id = {user};
-           insert into recording_files (recording_id, leg, user_id, object_key, bytes, sha256)
-               select recording_id, leg, {user}, '{mark}/' || leg || '.wav', {length}, '\x00'
-               from recordings, unnest(array['caller', 'agent', 'mix']) leg where user_id = {user};
-           insert into transcription_jobs (recording_id, call_id, user_id, language, state, not_before, node_name,
-                   error_message, created_at, finished_at)
-               select recording_id, call_id, {user}, 'en', 'done', now(), '{mark}', '{mark}', now(), now()
-               from recordings where user_id = {user};
-           insert into transcripts (recording_id, call_id, user_id, language, engine, engine_version, models,
-                   audio_ms, words, created_at, search)
-               select recording_id, call_id, {user}, 'en', '{mark}', '1', '{{"en": "{mark}"}}', 1000, 3, now(),
-                      to_tsvector('english', '{mark} names prices')
-               from recordings where user_id = {user};
-           insert into transcript_segments (recording_id, segment, user_id, speaker, language, start_ms, end_ms,
-                   text, confidence, words)
-               select recording_id, 1, {user}, 'agent', 'en', 0, 900, '{mark} names prices', 1,
-                      '[{{"word": "{mark}", "startMs": 0, "endMs": 900, "confidence": 1}}]'
-               from recordings where user_id = {user}"#,
-        length = mark.len(),
-        storage = storage.display(),
+                       '{mark}')"#
     ))
     .await;
+    fill_recording(server, user, mark).await;
     let mut things = Things::from([("user", i64::from(user)), ("client", 1)]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
@@ -143,6 +117,41 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
         things.insert(name, id);
     }
     things
+}
+
+/// A recording of the seller's call under way, with its transcript.
+async fn fill_recording(server: &ApiServer, user: i32, mark: &str) {
+    let storage = server.storage.path();
+    std::fs::create_dir(storage.join(mark)).expect("a directory");
+    for leg in ["caller", "agent", "mix"] {
+        std::fs::write(storage.join(mark).join(format!("{leg}.wav")), mark).expect("a file");
+    }
+    let sql = format!(
+        r#"insert into recordings (call_id, attempt, user_id, campaign_id, stem, state, language, mask_numbers,
+                   started_at, expected_at, stored_at, location, duration_ms, hold_reason, remark)
+               select call_id, 1, {user}, campaign_id, '20260101T000000Z-' || call_id || '-1', 'stored', 'en', false,
+                      now(), now(), now(), '{storage}', 1000, '{mark}', '{mark}' from calls where user_id = {user};
+           insert into recording_files (recording_id, leg, user_id, object_key, bytes, sha256)
+               select recording_id, leg, {user}, '{mark}/' || leg || '.wav', {length}, '\x00'
+               from recordings, unnest(array['caller', 'agent', 'mix']) leg where user_id = {user};
+           insert into transcription_jobs (recording_id, call_id, user_id, language, state, not_before, node_name,
+                   error_message, created_at, finished_at)
+               select recording_id, call_id, {user}, 'en', 'done', now(), '{mark}', '{mark}', now(), now()
+               from recordings where user_id = {user};
+           insert into transcripts (recording_id, call_id, user_id, language, engine, engine_version, models,
+                   audio_ms, words, created_at, search)
+               select recording_id, call_id, {user}, 'en', '{mark}', '1', '{{"en": "{mark}"}}', 1000, 3, now(),
+                      to_tsvector('english', '{mark} names prices')
+               from recordings where user_id = {user};
+           insert into transcript_segments (recording_id, segment, user_id, speaker, language, start_ms, end_ms,
+                   text, confidence, words)
+               select recording_id, 1, {user}, 'agent', 'en', 0, 900, '{mark} names prices', 1,
+                      '[{{"word": "{mark}", "startMs": 0, "endMs": 900, "confidence": 1}}]'
+               from recordings where user_id = {user}"#,
+        length = mark.len(),
+        storage = storage.display(),
+    );
+    server.db.run(&sql).await;
 }
 
 // --- the document --------------------------------------------------------------------------------

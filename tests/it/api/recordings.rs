@@ -6,6 +6,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use super::campaigns::CAMPAIGNS;
 use crate::support::api::{Answer, ApiClient, ApiServer};
 
 const ALICE: i32 = 3;
@@ -90,8 +91,12 @@ async fn store(server: &ApiServer, recording: i64) {
 
 fn sha(bytes: &[u8]) -> String {
     use sha2::Digest as _;
-    let digest = sha2::Sha256::digest(bytes);
-    digest.iter().map(|b| format!("{b:02x}")).collect()
+    use std::fmt::Write as _;
+    let mut hexadecimal = String::new();
+    for byte in sha2::Sha256::digest(bytes) {
+        let _ = write!(hexadecimal, "{byte:02x}");
+    }
+    hexadecimal
 }
 
 /// A recorded call: its id and its recording's.
@@ -181,7 +186,6 @@ fn code(answer: Answer, status: u16) -> String {
 async fn a_campaign_says_what_it_records_and_the_audit_log_who_said_so() {
     let server = ApiServer::start().await;
     let alice = server.login("alice").await;
-    const CAMPAIGNS: &str = "/api/seller/campaigns";
     let plain = json!({"name": "a", "routingStrategy": "priority", "dialTimeoutSeconds": 25});
     let made = alice.post(CAMPAIGNS, plain.clone()).await.expect(201);
     for (field, value) in [
@@ -290,10 +294,10 @@ async fn each_leg_is_heard_as_a_whole_and_in_parts() {
         ] {
             assert_eq!(heard.header(name), value, "{query} {name}");
         }
-        let head = hear(&alice, Method::HEAD, &format!("{mix}{query}"), &[]).await;
-        assert_eq!((head.status, head.bytes.len()), (200, 0));
+        let told = hear(&alice, Method::HEAD, &format!("{mix}{query}"), &[]).await;
+        assert_eq!((told.status, told.bytes.len()), (200, 0));
         for name in ["content-type", "content-length", "etag", "accept-ranges"] {
-            assert_eq!(head.header(name), heard.header(name), "{name}");
+            assert_eq!(told.header(name), heard.header(name), "{name}");
         }
     }
     let whole = content("mix");
@@ -420,30 +424,27 @@ async fn what_cannot_be_heard_says_why() {
     set("hold_reason = null, delete_after = null").await;
 
     // What the storage does not have as it should is no 404: it may come back.
-    for spoil in ["short", "gone", "directory", "elsewhere", "key"] {
+    let location = server.storage.path().display();
+    let mut outside = tempfile::NamedTempFile::new_in(server.storage.path().parent().expect("one"))
+        .expect("a file");
+    std::io::Write::write_all(&mut outside, &content("mix")).expect("writes");
+    let leading_out = format!(
+        "update recordings set location = '{location}';
+         update recording_files set object_key = '../{}' where leg = 'mix'",
+        outside.path().file_name().expect("a name").display()
+    );
+    for spoil in ["short", "gone", "directory", "link", "elsewhere", "key"] {
         let file = path(&server, recording, "mix");
         match spoil {
             "short" => std::fs::write(&file, "RIFF").expect("writes"),
             "gone" => std::fs::remove_file(&file).expect("removes"),
             "directory" => std::fs::create_dir(&file).expect("makes"),
-            "elsewhere" => set("location = '/somewhere/else'").await,
-            _ => {
-                let location = server.storage.path().display().to_string();
-                let secret = server
-                    .storage
-                    .path()
-                    .parent()
-                    .expect("a parent")
-                    .join("secret.wav");
-                let _ = secret;
-                server
-                    .db
-                    .run(&format!(
-                        "update recordings set location = '{location}';
-                         update recording_files set object_key = '../secret.wav' where leg = 'mix'"
-                    ))
-                    .await;
+            "link" => {
+                std::fs::remove_dir(&file).expect("removes");
+                std::os::unix::fs::symlink(outside.path(), &file).expect("links");
             }
+            "elsewhere" => set("location = '/somewhere/else'").await,
+            _ => server.db.run(&leading_out).await,
         }
         let answer = alice.get(&audio(pending)).await;
         assert!(answer.header("retry-after").is_some(), "{spoil}");
@@ -721,13 +722,11 @@ async fn search(client: &ApiClient, words: &str) -> Answer {
         .await
 }
 
-#[tokio::test]
-async fn calls_are_found_by_what_was_said_in_any_form_of_the_words() {
-    let server = ApiServer::start().await;
-    let alice = server.login("alice").await;
-    let (english, recording) = recorded(&server, ALICE).await;
+/// Calls in which something was said: an English and a Hindi one of Alice's, one of Bob's.
+async fn spoken(server: &ApiServer) -> (i64, i64, i64) {
+    let (english, recording) = recorded(server, ALICE).await;
     said(
-        &server,
+        server,
         recording,
         &[
             ("agent", "en", "how may i help you"),
@@ -738,9 +737,9 @@ async fn calls_are_found_by_what_was_said_in_any_form_of_the_words() {
         ],
     )
     .await;
-    let (hindi, recording) = recorded(&server, ALICE).await;
+    let (hindi, recording) = recorded(server, ALICE).await;
     said(
-        &server,
+        server,
         recording,
         &[
             ("caller", "hi", "किताबों की कीमत क्या है"),
@@ -748,15 +747,22 @@ async fn calls_are_found_by_what_was_said_in_any_form_of_the_words() {
         ],
     )
     .await;
-    let (bobs, recording) = recorded(&server, BOB).await;
+    let (bobs, recording) = recorded(server, BOB).await;
     said(
-        &server,
+        server,
         recording,
         &[("agent", "en", "bob has secret prices")],
     )
     .await;
-    recorded(&server, ALICE).await;
+    recorded(server, ALICE).await;
+    (english, hindi, bobs)
+}
 
+#[tokio::test]
+async fn calls_are_found_by_what_was_said_in_any_form_of_the_words() {
+    let server = ApiServer::start().await;
+    let alice = server.login("alice").await;
+    let (english, hindi, _) = spoken(&server).await;
     for (words, calls) in [
         ("price", vec![english]),
         ("PRICES", vec![english]),
@@ -808,7 +814,13 @@ async fn calls_are_found_by_what_was_said_in_any_form_of_the_words() {
     for bad in ["a\u{0}b".to_owned(), "a".repeat(201)] {
         assert_eq!(code(search(&alice, &bad).await, 400), "bad_parameter");
     }
+}
 
+#[tokio::test]
+async fn what_was_said_is_looked_for_in_exports_statistics_and_all_calls_too() {
+    let server = ApiServer::start().await;
+    let alice = server.login("alice").await;
+    let (english, _, bobs) = spoken(&server).await;
     let export = alice.get("/api/seller/logs/export?transcript=price").await;
     let lines: Vec<&str> = export.text.lines().collect();
     assert_eq!((export.status, lines.len()), (200, 2), "{}", export.text);
@@ -1134,11 +1146,11 @@ async fn what_is_held_is_not_deleted_until_it_is_released() {
     ] {
         staff.put(&hold, bad).await.expect(400);
     }
-    let held = staff
+    let kept = staff
         .put(&hold, json!({"reason": "Complaint 7"}))
         .await
         .expect(200);
-    assert_eq!(held["holdReason"], "Complaint 7");
+    assert_eq!(kept["holdReason"], "Complaint 7");
     assert_eq!(code(staff.delete(&one).await, 409), "recording_held");
     let released = staff.delete(&hold).await.expect(200);
     assert_eq!(released["holdReason"], json!(null));
@@ -1194,7 +1206,7 @@ async fn what_is_held_is_not_deleted_until_it_is_released() {
         .await;
     assert_eq!(
         audited,
-        "hold staff 3 > Complaint 7 Complaint 7, release staff 3 Complaint 7 >, delete staff 3 >, delete staff 3 >"
+        "hold staff > Complaint 7 Complaint 7, release staff Complaint 7 >, delete staff 3 >, delete staff 3 >"
     );
     for (method, path) in [
         (Method::DELETE, &one),
@@ -1212,6 +1224,9 @@ async fn call_expected(server: &ApiServer) -> i64 {
     expected(server, call, 1, ALICE).await
 }
 
+const FAILED: &str = "update transcription_jobs set state = 'failed', attempts = 3, node_name = 'n',
+    finished_at = now(), started_at = now(), progress_ms = 5, error_code = 'crashed', error_message = 'gone'";
+
 #[tokio::test]
 async fn what_failed_is_tried_again_and_nothing_else() {
     let server = ApiServer::start().await;
@@ -1222,8 +1237,6 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     let again = async |body: Value| staff.post(&retry, body).await;
     let set = |what: &'static str| async { server.db.run(&{ what.to_owned() }).await };
     assert_eq!(code(again(json!({})).await, 409), "transcription_under_way");
-    const FAILED: &str = "update transcription_jobs set state = 'failed', attempts = 3, node_name = 'n',
-        finished_at = now(), started_at = now(), progress_ms = 5, error_code = 'crashed', error_message = 'gone'";
     set(FAILED).await;
     for bad in [
         json!({"language": "fr"}),
