@@ -139,7 +139,7 @@ impl Collector {
             }
             // Whoever looks at the database says so.
             _ => {
-                warn!(error = %Chain(problem), "recordings cannot be collected now; it is tried again")
+                warn!(error = %Chain(problem), "recordings cannot be collected now; it is tried again");
             }
         }
     }
@@ -408,9 +408,9 @@ async fn finish(
         blocking(move || spool::remove(&files)).await?;
         return Ok(Done::Empty);
     }
-    let (files, digests, repaired) = blocking(move || prepare(files)).await?;
+    let Prepared { files, repaired } = blocking(move || prepare(files)).await?;
     let mut stored = Vec::with_capacity(files.len());
-    for (file, sha256) in files.iter().zip(digests) {
+    for (file, sha256) in &files {
         let key = Key::of(stem, file.leg);
         places.storage.put(&file.path, &key).await?;
         let sound = match file.state {
@@ -421,7 +421,7 @@ async fn finish(
             leg: file.leg,
             key: key.as_str().to_owned(),
             bytes: file.bytes,
-            sha256,
+            sha256: *sha256,
             sample_rate: sound.map(|s| s.sample_rate),
             duration_ms: match file.state {
                 State::Empty => Some(0),
@@ -429,7 +429,7 @@ async fn finish(
             },
         });
     }
-    let strange = files.iter().any(|f| f.state == State::Foreign);
+    let strange = files.iter().any(|(f, _)| f.state == State::Foreign);
     let kept = StoredRecording {
         stem,
         location: places.storage.location(),
@@ -447,24 +447,31 @@ async fn finish(
         bytes = stored.iter().map(|f| f.bytes).sum::<u64>(),
         duration_ms = stored.iter().filter_map(|f| f.duration_ms).max(),
         "recording stored");
+    let files: Vec<Found> = files.into_iter().map(|(file, _)| file).collect();
     blocking(move || spool::remove(&files)).await?;
     Ok(Done::Stored)
 }
 
-/// Repairs headers and reads digests: what takes long. The files are as they will be stored then.
-fn prepare(mut files: Vec<Found>) -> Result<(Vec<Found>, Vec<[u8; 32]>, bool), Error> {
+/// Files that are as they will be stored, with their digests.
+struct Prepared {
+    files: Vec<(Found, [u8; 32])>,
+    repaired: bool,
+}
+
+/// Repairs headers and reads digests: what takes long.
+fn prepare(found: Vec<Found>) -> Result<Prepared, Error> {
     let mut repaired = false;
-    let mut digests = Vec::with_capacity(files.len());
-    for file in &mut files {
+    let mut files = Vec::with_capacity(found.len());
+    for mut file in found {
         if matches!(file.state, State::Unfinished(_)) {
-            spool::repair(file)?;
+            spool::repair(&mut file)?;
             repaired = true;
         }
-        let (digest, bytes) = spool::digest(file)?;
+        let (digest, bytes) = spool::digest(&mut file)?;
         file.bytes = bytes;
-        digests.push(digest);
+        files.push((file, digest));
     }
-    Ok((files, digests, repaired))
+    Ok(Prepared { files, repaired })
 }
 
 async fn blocking<T: Send + 'static>(

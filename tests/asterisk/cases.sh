@@ -471,3 +471,87 @@ case_killed_asterisk() {
     eventually 36 'all restarted: slots are free' nothing_open
     within 35000 "$since" 'all restarted: slots are free'
 }
+
+# recording_of CALLER: what became of the recording of a call.
+recording_of() {
+    sql "select concat_ws(' ', r.state, j.state, case when r.repaired then 'repaired' end, count(f.leg))
+         from call_logs l join recordings r on r.call_id = l.id join transcription_jobs j using (recording_id)
+         left join recording_files f using (recording_id)
+         where l.caller_id_num = '$1' group by r.recording_id, j.job_id"
+}
+recording_is() { [ "$(recording_of "$1")" = "$2" ]; }
+# leg CALLER LEG: the stored file.
+leg() {
+    printf '%s/%s\n' "$LAB/stored" "$(sql "select object_key from recording_files join recordings r using (recording_id)
+        join call_logs l on l.id = r.call_id where l.caller_id_num = '$1' and leg = '$2'")"
+}
+spool_is_empty() { [ -z "$(find "$ASTERISK/var/recordings" -type f)" ]; }
+
+# Both sides talk, each in its time; the recording holds them apart. An announcement is heard by both and not
+# recorded; one that cannot be played means no recording. Crashes lose no recording.
+case_recording() {
+    local plain told wide file
+    # The caller speaks at 1 s, the agent at 7 s; the first target is busy.
+    speak ${N}951 says ANSWERED 2
+    plain=$CALLER_NUMBER
+    speak ${N}952 says
+    told=$CALLER_NUMBER
+    speak ${N}953 says
+    wide=$CALLER_NUMBER
+    call ${N}954 BUSY 1 no_eligible_clients_available
+    place carrier.xml
+    eventually 5 'three calls talk' sql_is 3 "select count(*) from reservations where state = 'confirmed'"
+    heard "$CARRIER"
+    eventually 30 'the calls are over' nothing_open
+    eventually 10 'the recording is stored' recording_is "$plain" 'stored queued 3'
+    eventually 10 'the announced recording is stored' recording_is "$told" 'stored queued 3'
+    file=$(leg "$plain" caller)
+    expect 'the caller is not heard on his leg' sounds "$file" 1500 5500
+    expect 'the agent is heard on the leg of the caller' quiet "$file" 7500 12500
+    file=$(leg "$plain" agent)
+    expect 'the caller is heard on the leg of the agent' quiet "$file" 1500 5500
+    expect 'the agent is not heard on his leg' sounds "$file" 7500 12500
+    file=$(leg "$plain" mix)
+    expect 'the caller is not heard in the mix' sounds "$file" 1500 5500
+    expect 'the agent is not heard in the mix' sounds "$file" 7500 12500
+
+    expect 'the caller does not hear the announcement' tone "$VOICES/heard-caller-${told#+1}.wav" 300 1700
+    expect 'the agent does not hear the announcement' tone "$VOICES/heard-agent-vtold.wav" 300 1700
+    expect 'the announcement is recorded' sounds "$(leg "$told" agent)" 5500 10500
+    file=$(leg "$told" caller)
+    expect 'the caller is not heard after the announcement' sounds "$file" 0 3000
+    expect 'the announcement is on the leg of the agent' quiet "$(leg "$told" agent)" 0 3000
+
+    expect 'without an announcement that can be played something was recorded' recording_is "$wide" 'expected waiting 0'
+    expect 'a call without its announcement did not talk' sounds "$VOICES/heard-agent-vwide.wav" 1500 5500
+    eventually 20 'nothing is left of a call nobody answered' spool_is_empty
+
+    # Somebody leaves while the announcement plays.
+    speak ${N}952 leaves
+    told=$CALLER_NUMBER
+    eventually 10 'the call of a caller who left is over' sql_is 1 "select count(*) from call_logs where caller_id_num = '$told' and timestamp_end is not null"
+    eventually 20 'a recording without sound is told as such' recording_is "$told" 'missing cancelled 0'
+
+    # The daemon dies, and the call ends without it.
+    speak ${N}951 says ANSWERED 2
+    plain=$CALLER_NUMBER
+    eventually 5 'a call talks' sql_is 1 "select count(*) from reservations where state = 'confirmed'"
+    daemon_kill one
+    eventually 30 'the call is over' no_channels
+    daemon_up one
+    eventually 30 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored queued 3'
+
+    # Asterisk dies.
+    speak ${N}955 talks ANSWERED 1
+    plain=$CALLER_NUMBER
+    eventually 5 'a call talks' sql_is 1 "select count(*) from reservations where state = 'confirmed'"
+    eventually 15 'sound is on disk' sound_is_on_disk
+    signal_pid KILL "$(asterisk_pid "$ASTERISK")"
+    asterisk_start "$ASTERISK"
+    eventually 60 'the recording that a crash cut off is stored' recording_is "$plain" 'stored queued repaired 3'
+    file=$(leg "$plain" caller)
+    expect 'a repaired recording holds no speech' sounds "$file" 300 2000
+    expect 'a repaired header tells the wrong length' [ "$(od -An -tu4 -j40 -N4 "$file" | tr -d ' ')" -eq $(($(stat -c %s "$file") - 44)) ]
+    eventually 5 'the directory is empty' spool_is_empty
+}
+sound_is_on_disk() { [ -n "$(find "$ASTERISK/var/recordings" -name '*-mix.wav' -size +90k)" ]; }

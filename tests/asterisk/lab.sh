@@ -69,10 +69,98 @@ aors = fallback
 type = aor
 contact = sip:fallback@127.0.0.1:${CENTRE_PORT[fallback]}
 CONF
+    lab_add_voices
     ARI_PASSWORD=$(cat "$ASTERISK/ari-password")
     # As the user of the database, whose socket it needs.
     [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$ASTERISK"
     asterisk_start "$ASTERISK"
+}
+
+# People who talk: Asterisk calls itself, once as the carrier's caller and once as the call centre. Both say
+# something known, and keep what they hear in $VOICES/heard-*.
+lab_add_voices() {
+    VOICES=$ASTERISK/voices
+    mkdir -p "$VOICES" "$ASTERISK/var/announcements"
+    cp "$REPO_ROOT"/tests/fixtures/vosk/{en_digits,en_words}.wav "$VOICES/"
+    # A tone of 1 kHz for two seconds, and the same at 16 kHz.
+    wav_tone 8000 >"$ASTERISK/var/announcements/tone.wav"
+    wav_tone 16000 >"$ASTERISK/var/announcements/wide.wav"
+    printf 'load = app_playback.so\n' >>"$ASTERISK/modules.conf"
+    cat >>"$ASTERISK/pjsip.conf" <<CONF
+
+[lab-loop]
+type = endpoint
+context = capconduit-none
+disallow = all
+allow = alaw
+direct_media = no
+aors = lab-loop
+
+[lab-loop]
+type = aor
+contact = sip:127.0.0.1:$SIP_PORT
+CONF
+    cat >>"$ASTERISK/extensions.conf" <<CONF
+
+[capconduit-inbound](+)
+exten => _v.,1,NoOp()
+ same => n,Answer()
+ same => n,MixMonitor($VOICES/heard-agent-\${EXTEN}-mix.wav,r($VOICES/heard-agent-\${EXTEN}.wav))
+ same => n,GotoIf(\$["\${EXTEN}" = "vsilent"]?wait)
+ same => n,Wait(7)
+ same => n,Playback($VOICES/en_words)
+ same => n(wait),Wait(60)
+
+[lab-caller]
+exten => says,1,MixMonitor($VOICES/heard-caller-\${CALLERID(num):-10}-mix.wav,r($VOICES/heard-caller-\${CALLERID(num):-10}.wav))
+ same => n,Wait(1)
+ same => n,Playback($VOICES/en_digits)
+ same => n,Wait(8)
+ same => n,Hangup()
+exten => leaves,1,Wait(1)
+ same => n,Hangup()
+exten => talks,1,Playback($VOICES/en_digits&$VOICES/en_digits&$VOICES/en_digits&$VOICES/en_digits&$VOICES/en_digits)
+ same => n,Hangup()
+CONF
+}
+
+# wav_tone RATE: two seconds of 1 kHz.
+wav_tone() {
+    awk -v rate="$1" 'BEGIN {
+        printf "RIFF"; long(rate * 4 + 36); printf "WAVEfmt "; long(16); word(1); word(1); long(rate); long(rate * 2)
+        word(2); word(16); printf "data"; long(rate * 4)
+        for (i = 0; i < rate * 2; i++) word(int(8000 * sin(i * 2 * 3.14159265 * 1000 / rate)))
+    }
+    function byte(b) { if (b == 0) printf "%c", 0; else printf "%c", b }
+    function word(w) { if (w < 0) w += 65536; byte(w % 256); byte(int(w / 256)) }
+    function long(l) { word(l % 65536); word(int(l / 65536)) }'
+}
+
+# wav_levels FILE FROM TO: loudness (root mean square) and the share of 1 kHz in it, in percent, between two times in
+# milliseconds.
+wav_levels() {
+    od -An -v -td2 -w2 -j$((44 + $2 * 16)) -N$((($3 - $2) * 16)) "$1" | awk '{
+        sum += $1 * $1; n++
+        a = n * 0.78539816339; re += $1 * cos(a); im += $1 * sin(a)
+    } END {
+        if (!n) { print 0, 0; exit }
+        printf "%d %d\n", sqrt(sum / n), sum ? 100 * 2 * (re * re + im * im) / n / sum : 0
+    }'
+}
+# sounds FILE FROM TO, quiet FILE FROM TO, tone FILE FROM TO
+sounds() { read -r level share <<<"$(wav_levels "$@")"; printf '%s: level %s, %s %% tone\n' "$*" "$level" "$share" >>"$LAB/levels.log"; [ "$level" -gt 300 ] && [ "$share" -lt 50 ]; }
+quiet() { read -r level share <<<"$(wav_levels "$@")"; printf '%s: level %s, %s %% tone\n' "$*" "$level" "$share" >>"$LAB/levels.log"; [ "$level" -lt 60 ]; }
+tone() { read -r level share <<<"$(wav_levels "$@")"; printf '%s: level %s, %s %% tone\n' "$*" "$level" "$share" >>"$LAB/levels.log"; [ "$level" -gt 1000 ] && [ "$share" -gt 80 ]; }
+
+# speak DID EXTENSION [STATUS [ATTEMPTS]]: a caller who talks as context lab-caller says.
+speak() {
+    CALLER=$((CALLER + 1))
+    CALLER_NUMBER=+1415$((5550000 + CALLER))
+    expect_call "$CALLER_NUMBER" "$1" "${3-ANSWERED}" "${4-1}" none
+    curl -s --max-time 5 -u "capconduit:$ARI_PASSWORD" -X POST -G "http://127.0.0.1:$ARI_PORT/ari/channels" \
+        --data-urlencode "endpoint=PJSIP/$1@lab-loop" --data-urlencode "callerId=$CALLER_NUMBER" \
+        --data-urlencode context=lab-caller --data-urlencode "extension=$2" --data-urlencode priority=1 -o /dev/null -f ||
+        fault "a call to $1 could not be placed"
 }
 
 agi_url() { printf 'agi://127.0.0.1:%s\n' "${DAEMON_AGI[$1]}"; }
@@ -94,6 +182,7 @@ lab_start_centres() {
             -i 127.0.0.1 -p "$centre_port" -mi 127.0.0.1 -mp "$centre_media"
         LAB_STARTED+=("$SIPP_PID")
     done
+    variables+=(-v "voice=$SIP_PORT")
     psql_lab "${variables[@]}" -f "$REPO_ROOT/tests/asterisk/world.sql"
 }
 
@@ -146,6 +235,9 @@ name = "pbx1"
 url = "http://127.0.0.1:${2:-$ARI_PORT}"
 username = "capconduit"
 password = "${3:-$(cat "$ASTERISK/ari-password")}"
+[recording]
+directory = "$ASTERISK/var/recordings"
+storage = "$LAB/stored"
 [shutdown]
 drain_seconds = 2
 [log]

@@ -57,7 +57,13 @@ insert into lab.plan values
     ('ari', '+15550000801', 'priority', 20, 'a-busy', :busy, 9, null, 0, 1),
     ('ari', '+15550000801', 'priority', 20, 'a-talk', :answer, 2, null, 1, 1),
     ('crash', '+15550000901', 'priority', 20, 'c-talk', :answer, 2, null, 0, 1),
-    ('crash slow', '+15550000902', 'priority', 20, 'c-slow', :slow, 1, null, 0, 1);
+    ('crash slow', '+15550000902', 'priority', 20, 'c-slow', :slow, 1, null, 0, 1),
+    ('record', '+15550000951', 'priority', 20, 'vbusy', :busy, 9, null, 0, 1),
+    ('record', '+15550000951', 'priority', 20, 'vplain', :voice, 9, null, 1, 1),
+    ('record announced', '+15550000952', 'priority', 20, 'vtold', :voice, 9, null, 0, 1),
+    ('record unannounced', '+15550000953', 'priority', 20, 'vwide', :voice, 9, null, 0, 1),
+    ('record nothing', '+15550000954', 'priority', 20, 'vnothing', :busy, 9, null, 0, 1),
+    ('record crash', '+15550000955', 'priority', 20, 'vcrash', :voice, 9, null, 0, 1);
 
 insert into users (id, username, email, password_hash, role, status)
 values (1, 'lab', 'lab@lab.example', '!', 'user', 'active');
@@ -73,6 +79,9 @@ insert into dids (number, user_id, status)
 select distinct did, 1, case campaign when 'off' then 'inactive' else 'active' end from lab.plan;
 insert into campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds)
 select distinct 1, campaign, 'active', strategy, ring from lab.plan;
+update campaigns set recording_enabled = true where name like 'record%';
+update campaigns set recording_announcement = 'tone' where name = 'record announced';
+update campaigns set recording_announcement = 'wide' where name = 'record unannounced';
 insert into campaign_dids (campaign_id, did_id)
 select distinct g.id, d.id from lab.plan join campaigns g on name = campaign join dids d on number = did;
 insert into campaign_client_settings (campaign_id, client_id, status, max_concurrency, total_calls_allowed,
@@ -175,6 +184,7 @@ where peak > k.max_concurrency;
 
 -- Empties the books; for a moment when nothing goes on.
 create procedure lab.reset() language sql as $$
+    truncate recordings, recording_files, transcription_jobs, transcripts, transcript_segments;
     truncate call_logs, calls, reservations, call_attempts, decisions, lab.placed, lab.heard, lab.samples;
     update link_usage set held = 0, confirmed = 0;
     update campaign_client_settings set current_total_calls = 0 where current_total_calls <> 0;
