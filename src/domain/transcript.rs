@@ -149,7 +149,7 @@ pub fn to_text(segments: &[Segment]) -> String {
     text
 }
 
-/// As WebVTT, with the speakers as voices.
+/// As `WebVTT`, with the speakers as voices.
 pub fn to_vtt(segments: &[Segment]) -> String {
     let mut vtt = String::from("WEBVTT\n");
     for segment in segments {
