@@ -91,7 +91,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     agi_ready.ready();
-    spawn_api(&mut supervisor, http_listener, &store, &engine, &config);
+    let parts = (&store, &engine, &storage);
+    spawn_api(&mut supervisor, http_listener, parts, &config);
     spawn_transcription(
         &mut supervisor,
         &readiness,
@@ -161,15 +162,19 @@ pub fn store_settings(config: &Config) -> store::Settings {
 fn spawn_api(
     supervisor: &mut Supervisor,
     listener: TcpListener,
-    store: &Store,
-    engine: &Engine,
+    (store, engine, storage): (&Store, &Engine, &Option<Storage>),
     config: &Config,
 ) {
     let limits = http::Limits {
         connections: config.http.max_connections,
         ..http::Limits::API
     };
-    let router = http::api::router(store.clone(), engine.clone(), api_settings(config));
+    let router = http::api::router(
+        store.clone(),
+        engine.clone(),
+        storage.clone(),
+        api_settings(config),
+    );
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
 }

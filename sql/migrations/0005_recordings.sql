@@ -167,6 +167,24 @@ create function transcript_query(words text) returns tsquery language sql immuta
     $$ select websearch_to_tsquery('pg_catalog.english'::regconfig, words)
            || websearch_to_tsquery('pg_catalog.hindi'::regconfig, words) $$;
 
+-- Calls of the tenant who asks in whose transcripts these words are: at most so many. It looks with its owner's eyes,
+-- because behind row level security the index of words cannot be used; who asks is the session's, not an argument.
+create function calls_with_words(asked text, most int) returns setof bigint
+language plpgsql stable security definer
+set search_path = public, pg_temp set plan_cache_mode = force_custom_plan as $$
+declare
+    -- Known to the planner, other than the function's result.
+    tenant int := current_tenant();
+begin
+    return query
+    select t.call_id from transcripts t
+    where t.search @@ transcript_query(asked) and t.user_id = tenant
+    limit most;
+end
+$$;
+revoke execute on function calls_with_words(text, int) from public;
+grant execute on function calls_with_words(text, int) to capconduit_api;
+
 -- The daemon, operators, sellers.
 grant select, insert, update, delete on recordings, recording_files, transcription_jobs, transcripts,
     transcript_segments to capconduit_app;

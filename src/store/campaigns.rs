@@ -35,6 +35,36 @@ pub mod sql {
     }
 }
 
+/// What a campaign records, and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct CampaignRecording {
+    /// Whether its calls are recorded.
+    pub enabled: bool,
+    /// `en`, `hi` or `auto`.
+    pub language: String,
+    /// Name of the sound file both sides hear first.
+    pub announcement: Option<String>,
+    /// Days after which its recordings are deleted; `None`: never.
+    pub retention_days: Option<i32>,
+    /// Long numbers are masked in its transcripts.
+    pub mask_numbers: bool,
+}
+
+/// A change of what a campaign records; what is `None` stays.
+#[derive(Debug, Default)]
+pub struct RecordingChange<'a> {
+    /// Whether its calls are recorded.
+    pub enabled: Option<bool>,
+    /// New language.
+    pub language: Option<&'a str>,
+    /// New announcement, which may be none.
+    pub announcement: Option<Option<&'a str>>,
+    /// New retention, which may be for ever.
+    pub retention_days: Option<Option<i32>>,
+    /// Whether long numbers are masked.
+    pub mask_numbers: Option<bool>,
+}
+
 /// A campaign.
 #[derive(Debug, Clone)]
 pub struct CampaignRow {
@@ -50,6 +80,8 @@ pub struct CampaignRow {
     pub dial_timeout_seconds: i32,
     /// What its owner says of it.
     pub description: Option<String>,
+    /// What it records.
+    pub recording: CampaignRecording,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed, apart from its ties and links.
@@ -95,6 +127,8 @@ pub struct NewCampaignRow<'a> {
     pub dial_timeout_seconds: i32,
     /// What its owner says of it.
     pub description: Option<&'a str>,
+    /// What it records.
+    pub recording: CampaignRecording,
 }
 
 /// A change of a campaign; what is `None` stays.
@@ -110,6 +144,8 @@ pub struct CampaignChange<'a> {
     pub dial_timeout_seconds: Option<i32>,
     /// New description, which may be none.
     pub description: Option<Option<&'a str>>,
+    /// What it records.
+    pub recording: RecordingChange<'a>,
 }
 
 /// A DID that another active campaign has.
@@ -146,6 +182,13 @@ impl CampaignRow {
             routing_strategy: get.column("routing_strategy")?,
             dial_timeout_seconds: get.column("dial_timeout_seconds")?,
             description: get.column("description")?,
+            recording: CampaignRecording {
+                enabled: get.column("recording_enabled")?,
+                language: get.column("recording_language")?,
+                announcement: get.column("recording_announcement")?,
+                retention_days: get.column("recording_retention_days")?,
+                mask_numbers: get.column("mask_numbers")?,
+            },
             created_at: get.column("created_at")?,
             updated_at: get.column("updated_at")?,
         })
@@ -273,6 +316,11 @@ impl Request {
                     &new.routing_strategy,
                     &new.dial_timeout_seconds,
                     &new.description,
+                    &new.recording.enabled,
+                    &new.recording.language,
+                    &new.recording.announcement,
+                    &new.recording.retention_days,
+                    &new.recording.mask_numbers,
                 ],
             )
             .await?;
@@ -287,6 +335,7 @@ impl Request {
         change: &CampaignChange<'_>,
     ) -> Result<CampaignRow, Error> {
         let (given, description) = (change.description.is_some(), change.description.flatten());
+        let recording = &change.recording;
         let row = self
             .one(
                 sql::UPDATE,
@@ -299,6 +348,13 @@ impl Request {
                     &change.status,
                     &change.routing_strategy,
                     &change.dial_timeout_seconds,
+                    &recording.enabled,
+                    &recording.language,
+                    &recording.announcement.is_some(),
+                    &recording.announcement.flatten(),
+                    &recording.retention_days.is_some(),
+                    &recording.retention_days.flatten(),
+                    &recording.mask_numbers,
                 ],
             )
             .await?;

@@ -61,6 +61,10 @@ pub struct CallFilter {
     pub text: Option<String>,
     /// The digits of [`Self::text`], if it is a number.
     pub digits: Option<String>,
+    /// In which these words were spoken.
+    pub spoken: Option<String>,
+    /// Of these, found before by their words.
+    pub found: Option<Vec<i64>>,
 }
 
 /// The order of a list. What is equal is ordered by id in the same direction.
@@ -169,8 +173,8 @@ impl CallFilter {
         self.user_id.filter(|_| rest == Self::default())
     }
 
-    /// The parameters $1 to $15 of every statement with these filters.
-    pub(super) fn parameters(&self) -> [&Parameter; 15] {
+    /// The parameters $1 to $17 of every statement with these filters.
+    pub(super) fn parameters(&self) -> [&Parameter; 17] {
         [
             &self.user_id,
             &self.from,
@@ -187,6 +191,8 @@ impl CallFilter {
             &self.max_duration,
             &self.text,
             &self.digits,
+            &self.spoken,
+            &self.found,
         ]
     }
 }

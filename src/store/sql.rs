@@ -38,10 +38,12 @@ pub const API: &[&[Sql]] = &[
     super::links::sql::ALL,
     super::live::sql::ALL,
     super::logs::sql::ALL,
+    super::recorded::sql::ALL,
     super::request::sql::ALL,
     super::sessions::sql::ALL,
     super::statistics::sql::ALL,
     super::throttle::sql::ALL,
+    super::transcribed::sql::ALL,
     super::usage::sql::ALL,
     super::users::sql::ALL,
 ];

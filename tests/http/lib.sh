@@ -34,7 +34,8 @@ api_prepare() {
     postgres_start "$WORK/pg"
 }
 
-# A database and a daemon of their own; SAMPLE=no leaves the database without rows.
+# A database and a daemon of their own; SAMPLE=no leaves the database without rows. Recordings are kept in
+# $WORK/NAME.kept.
 api_start() {
     local name=$1 database url http_port agi_port ops_port
     shift
@@ -62,7 +63,11 @@ internal_token = "$INTERNAL_TOKEN"
 login_attempts = ${LOGIN_ATTEMPTS-1000}
 requests_per_minute = ${REQUESTS_PER_MINUTE-1000000}
 anonymous_requests_per_minute = ${REQUESTS_PER_MINUTE-1000000}
+[recording]
+directory = "$WORK/$name.recorded"
+storage = "$WORK/$name.kept"
 TOML
+    mkdir "$WORK/$name.recorded" "$WORK/$name.kept"
     chmod 0600 "$CONFIG"
     local sample=(--sample-data)
     [ "${SAMPLE-yes}" = yes ] || sample=()

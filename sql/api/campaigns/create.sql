@@ -1,4 +1,7 @@
 -- A new campaign of a seller ($1).
-insert into campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds, description)
-values ($1, $2, $3, $4, $5, $6)
-returning id, name, status, routing_strategy, dial_timeout_seconds, description, created_at, updated_at
+insert into campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds, description,
+                       recording_enabled, recording_language, recording_announcement, recording_retention_days,
+                       mask_numbers)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+returning id, name, status, routing_strategy, dial_timeout_seconds, description, recording_enabled,
+          recording_language, recording_announcement, recording_retention_days, mask_numbers, created_at, updated_at

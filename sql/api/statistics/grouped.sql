@@ -1,13 +1,14 @@
--- Calls counted by $16: campaign, client, did, status, or the hour or day (UTC) they began; at most $17 groups,
+-- Calls counted by $18: campaign, client, did, status, or the hour or day (UTC) they began; at most $19 groups,
 -- those by time in their order, others the busiest first. A call counts as answered, refused or abandoned by its
 -- status, and as failed if it is none of these.
 -- $1 seller; $2 from, $3 before; $4 campaign, $5 DID, $6 client; $7 statuses; $8 refusal reason; $9 dialled
 -- number; $10 caller's number, of which $11 says that it is only the beginning; $12 and $13 shortest and longest
--- duration; $14 text to look for in numbers and names, $15 its digits. Each may be null.
+-- duration; $14 text to look for in numbers and names, $15 its digits; $16 words that were spoken, or $17 the calls in
+-- which they were, whichever are fewer to look at. Each may be null.
 with grouped as (
-    select case $16::text when 'campaign' then l.campaign_id when 'client' then l.client_id
+    select case $18::text when 'campaign' then l.campaign_id when 'client' then l.client_id
                           when 'did' then l.did_id end as id,
-           case $16 when 'status' then l.call_status::text
+           case $18 when 'status' then l.call_status::text
                     when 'hour' then to_char(l.timestamp_start, 'YYYY-MM-DD"T"HH24:00:00+00:00')
                     when 'day' then to_char(l.timestamp_start, 'YYYY-MM-DD') end as key,
            count(*) as calls,
@@ -38,6 +39,10 @@ with grouped as (
            or position($15::text in regexp_replace(l.incoming_did_number, '\D', '', 'g')) > 0
            or l.campaign_id in (select id from campaigns where position(lower($14) in lower(name)) > 0)
            or l.client_id in (select id from clients where position(lower($14) in lower(name)) > 0))
+      and ($16::text is null
+           or (select bool_or(t.search @@ transcript_query($16)) from transcripts t
+               where t.call_id = l.id and ($1 is null or t.user_id = $1)))
+      and ($17::bigint[] is null or l.id = any ($17))
     group by 1, 2
 )
 select g.id, coalesce(g.key, g.id::text) as key, coalesce(c.name, d.number, cl.name) as name,
@@ -45,8 +50,8 @@ select g.id, coalesce(g.key, g.id::text) as key, coalesce(c.name, d.number, cl.n
        g.calls - g.answered - g.refused - g.abandoned as failed,
        g.billed_seconds, g.average_duration_seconds
 from grouped g
-left join campaigns c on $16 = 'campaign' and c.id = g.id
-left join dids d on $16 = 'did' and d.id = g.id
-left join clients cl on $16 = 'client' and cl.id = g.id
-order by case when $16 in ('hour', 'day') then g.key end, g.calls desc, g.id, g.key
-limit $17
+left join campaigns c on $18 = 'campaign' and c.id = g.id
+left join dids d on $18 = 'did' and d.id = g.id
+left join clients cl on $18 = 'client' and cl.id = g.id
+order by case when $18 in ('hour', 'day') then g.key end, g.calls desc, g.id, g.key
+limit $19

@@ -79,9 +79,24 @@ pub struct Caller {
     pub via: Via,
     /// Where it asks from.
     pub address: IpAddr,
+    /// What its API key may do, if it showed one.
+    scopes: Option<Vec<String>>,
 }
 
 impl Caller {
+    /// Whose things it sees; `None`: everybody's.
+    pub fn owner(&self) -> Option<i32> {
+        (self.role == Role::User).then_some(self.user_id.0)
+    }
+
+    /// Refuses an API key that does not go so far, for what an operation shows of another group.
+    pub fn check_scope(&self, group: &str, method: &Method) -> Result<(), Problem> {
+        match &self.scopes {
+            Some(scopes) => check_scopes(group, method, scopes),
+            None => Ok(()),
+        }
+    }
+
     /// What its requests may see.
     pub fn reach(&self) -> Reach {
         match self.role {
@@ -238,7 +253,7 @@ async fn admit(
         }
         Access::SignedIn | Access::Seller | Access::Staff | Access::Admin => {}
     }
-    let (caller, scopes) = match authenticate(api, request.headers(), address, notes).await {
+    let caller = match authenticate(api, request.headers(), address, notes).await {
         Ok(found) => found,
         Err(problem) => {
             if problem.status() == StatusCode::UNAUTHORIZED {
@@ -257,25 +272,28 @@ async fn admit(
             ),
         ));
     }
-    match &scopes {
-        Some(scopes) => check_scopes(operation, request.method(), scopes)?,
-        None if is_safe(request.method()) => {}
-        None => check_origin(api, request.headers())?,
+    if caller.scopes.is_some() {
+        if operation.session_only {
+            return Err(Problem::forbidden(
+                "session_only",
+                "This is not for API keys. Log in.",
+            ));
+        }
+        caller.check_scope(operation.tag, request.method())?;
+    } else if !is_safe(request.method()) {
+        check_origin(api, request.headers())?;
     }
     tracing::debug!(user.id = caller.user_id.0, "admitted");
     request.extensions_mut().insert(caller.clone());
     Ok(Some(caller))
 }
 
-/// Who asks, and for an API key what it may do.
-type Authenticated = (Caller, Option<Vec<String>>);
-
 async fn authenticate(
     api: &Api,
     headers: &HeaderMap,
     address: IpAddr,
     notes: &mut Notes,
-) -> Result<Authenticated, Problem> {
+) -> Result<Caller, Problem> {
     let found = if headers.contains_key(header::AUTHORIZATION) {
         let (key, scopes) = by_key(api, headers).await?;
         (key, Some(scopes))
@@ -283,7 +301,7 @@ async fn authenticate(
         (by_cookies(api, headers, address, notes).await?, None)
     };
     let (who, scopes) = found;
-    let caller = Caller {
+    Ok(Caller {
         user_id: who.user_id,
         username: who.username,
         role: Role::parse(&who.role).ok_or_else(|| {
@@ -292,8 +310,8 @@ async fn authenticate(
         })?,
         via: who.via,
         address,
-    };
-    Ok((caller, scopes))
+        scopes,
+    })
 }
 
 /// Whether the login or key of a caller still holds, for what goes on longer than a request. Renews nothing.
@@ -436,15 +454,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn check_scopes(operation: &Meta, method: &Method, scopes: &[String]) -> Result<(), Problem> {
-    if operation.session_only {
-        return Err(Problem::forbidden(
-            "session_only",
-            "This is not for API keys. Log in.",
-        ));
-    }
+fn check_scopes(group: &str, method: &Method, scopes: &[String]) -> Result<(), Problem> {
     let action = if is_safe(method) { "read" } else { "write" };
-    let needed = format!("{}:{action}", operation.tag);
+    let needed = format!("{group}:{action}");
     if scopes
         .iter()
         .any(|scope| scope == action || *scope == needed)

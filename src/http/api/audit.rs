@@ -182,7 +182,8 @@ async fn list(
     }))
 }
 
-fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
+/// The id that ended the page before.
+pub(super) fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
     let Some(text) = query.text("cursor") else {
         return Ok(None);
     };

@@ -19,7 +19,8 @@ use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, paramete
 use super::{Api, Message, Problem, note_own, shown};
 use crate::store;
 use crate::store::campaigns::{
-    AvailableClientRow, CampaignChange, CampaignRow, NewCampaignRow, TiedDidRow, WholeCampaign,
+    AvailableClientRow, CampaignChange, CampaignRecording, CampaignRow, NewCampaignRow,
+    RecordingChange, TiedDidRow, WholeCampaign,
 };
 use crate::store::request::{Broken, Request};
 
@@ -88,6 +89,33 @@ pub fn operations() -> Vec<Operation> {
 
 const STATUSES: &[&str] = &["active", "inactive", "paused"];
 const STRATEGIES: &[&str] = &["priority", "round_robin", "weighted"];
+const LANGUAGES: &[&str] = &["en", "hi", "auto"];
+
+/// A sound is found by Asterisk, in the caller's language, among its own: no path, no ending.
+const SOUND: Rule = Rule::Check {
+    expected: "the name of a sound file without path and ending: letters, digits, `_` and `-`",
+    pattern: "^[A-Za-z0-9_-]+$",
+    check: |name| {
+        name.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    },
+};
+
+const RECORDING_ENABLED: Field =
+    Field::flag("recordingEnabled").about("Answered calls are recorded and transcribed.");
+const RECORDING_LANGUAGE: Field = Field::choice("recordingLanguage", LANGUAGES)
+    .about("What is spoken: English, Hindi, or either (`auto`), found out for each utterance.");
+const RECORDING_ANNOUNCEMENT: Field = Field::text("recordingAnnouncement", 1, 64, SOUND)
+    .nullable()
+    .about(
+        "Name of a sound file of Asterisk's that both sides hear before they are connected; where it cannot be \
+         played nothing is recorded. Null: none.",
+    );
+const RECORDING_RETENTION_DAYS: Field = Field::integer("recordingRetentionDays", 1, 36_500)
+    .nullable()
+    .about("Days after which recordings and transcripts are deleted. Null: never.");
+const MASK_NUMBERS: Field = Field::flag("maskNumbers")
+    .about("Long numbers, such as those of cards, are masked in transcripts.");
 
 /// Most of a column of four bytes.
 pub(super) const INT4: i64 = i32::MAX as i64;
@@ -113,6 +141,11 @@ static NEW_CAMPAIGN: Form = Form {
             .about("How long a target rings before the next one is tried."),
         Field::choice("status", STATUSES).default("\"active\""),
         Field::text("description", 0, 10_000, Rule::Lines).nullable(),
+        RECORDING_ENABLED.default("false"),
+        RECORDING_LANGUAGE.default("\"en\""),
+        RECORDING_ANNOUNCEMENT,
+        RECORDING_RETENTION_DAYS,
+        MASK_NUMBERS.default("false"),
     ],
     unknown: Unknown::Refuse,
     at_least_one: false,
@@ -126,6 +159,11 @@ static CAMPAIGN_CHANGE: Form = Form {
         Field::integer("dialTimeoutSeconds", 1, INT4),
         Field::choice("status", STATUSES),
         Field::text("description", 0, 10_000, Rule::Lines).nullable(),
+        RECORDING_ENABLED,
+        RECORDING_LANGUAGE,
+        RECORDING_ANNOUNCEMENT,
+        RECORDING_RETENTION_DAYS,
+        MASK_NUMBERS,
     ],
     unknown: Unknown::Drop,
     at_least_one: true,
@@ -146,6 +184,11 @@ struct NewCampaign {
     dial_timeout_seconds: i32,
     status: String,
     description: Option<String>,
+    recording_enabled: bool,
+    recording_language: String,
+    recording_announcement: Option<String>,
+    recording_retention_days: Option<i32>,
+    mask_numbers: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,6 +200,13 @@ struct ChangedCampaign {
     status: Option<String>,
     #[serde(default, deserialize_with = "given")]
     description: Option<Option<String>>,
+    recording_enabled: Option<bool>,
+    recording_language: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    recording_announcement: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    recording_retention_days: Option<Option<i32>>,
+    mask_numbers: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,6 +225,16 @@ pub struct Campaign {
     routing_strategy: String,
     dial_timeout_seconds: i32,
     description: Option<String>,
+    /// Whether answered calls are recorded and transcribed.
+    recording_enabled: bool,
+    /// `en`, `hi` or `auto`.
+    recording_language: String,
+    /// Name of the sound file that both sides hear first.
+    recording_announcement: Option<String>,
+    /// Days after which recordings and transcripts are deleted; null: never.
+    recording_retention_days: Option<i32>,
+    /// Whether long numbers are masked in transcripts.
+    mask_numbers: bool,
     created_at: Moment,
     updated_at: Moment,
 }
@@ -225,6 +285,11 @@ impl Campaign {
             routing_strategy: row.routing_strategy,
             dial_timeout_seconds: row.dial_timeout_seconds,
             description: row.description,
+            recording_enabled: row.recording.enabled,
+            recording_language: row.recording.language,
+            recording_announcement: row.recording.announcement,
+            recording_retention_days: row.recording.retention_days,
+            mask_numbers: row.recording.mask_numbers,
             created_at: Moment(row.created_at),
             updated_at: Moment(row.updated_at),
         }
@@ -379,6 +444,13 @@ async fn create(
                 routing_strategy: &new.routing_strategy,
                 dial_timeout_seconds: new.dial_timeout_seconds,
                 description: new.description.as_deref(),
+                recording: CampaignRecording {
+                    enabled: new.recording_enabled,
+                    language: new.recording_language,
+                    announcement: new.recording_announcement,
+                    retention_days: new.recording_retention_days,
+                    mask_numbers: new.mask_numbers,
+                },
             },
         )
         .await
@@ -439,6 +511,13 @@ async fn update(
                 routing_strategy: change.routing_strategy.as_deref(),
                 dial_timeout_seconds: change.dial_timeout_seconds,
                 description: change.description.as_ref().map(Option::as_deref),
+                recording: RecordingChange {
+                    enabled: change.recording_enabled,
+                    language: change.recording_language.as_deref(),
+                    announcement: change.recording_announcement.as_ref().map(Option::as_deref),
+                    retention_days: change.recording_retention_days,
+                    mask_numbers: change.mask_numbers,
+                },
             },
         )
         .await

@@ -100,7 +100,7 @@ struct Export {
 }
 
 async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, Problem> {
-    let filter = logs::filter(&query, &caller)?;
+    let (filter, _) = logs::filter(&api, &query, &caller).await?;
     let order = logs::order(&query)?;
     let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(

@@ -61,6 +61,8 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// True or false.
+    Flag,
     /// An object with fields of its own.
     Object(&'static Form),
     /// A list of ids.
@@ -129,6 +131,11 @@ impl Field {
     /// One of some words.
     pub const fn choice(name: &'static str, words: &'static [&'static str]) -> Self {
         Self::new(name, Kind::Choice(words))
+    }
+
+    /// True or false.
+    pub const fn flag(name: &'static str) -> Self {
+        Self::new(name, Kind::Flag)
     }
 
     /// An object.
@@ -321,6 +328,10 @@ impl Kind {
                 Some(word) if words.contains(&word) => Ok(value),
                 _ => wrong(format!("Must be one of: {}.", words.join(", "))),
             },
+            Self::Flag => match value {
+                Value::Bool(_) => Ok(value),
+                _ => wrong("Must be true or false.".into()),
+            },
             Self::Object(form) => match value {
                 Value::Object(object) => form
                     .read(object)
@@ -390,6 +401,7 @@ impl Kind {
                 json!({ "type": "integer", "minimum": min, "maximum": max })
             }
             Self::Choice(words) => json!({ "type": "string", "enum": words }),
+            Self::Flag => json!({ "type": "boolean" }),
             Self::Object(form) => form.schema(),
             Self::Ids { max } => json!({
                 "type": "array",
@@ -491,6 +503,7 @@ mod tests {
             Field::object("inner", &INNER),
             Field::ids("ids", 2),
             Field::moment("at"),
+            Field::flag("loud"),
         ],
         unknown: Unknown::Refuse,
         at_least_one: false,
@@ -505,10 +518,11 @@ mod tests {
 
     #[test]
     fn values_are_converted_as_clients_know_it() {
-        let body = json!({"name": "a b", "weight": " 10 ", "ids": [1, "2"], "notes": null});
+        let body =
+            json!({"name": "a b", "weight": " 10 ", "ids": [1, "2"], "notes": null, "loud": true});
         assert_eq!(
             read(body).expect("valid"),
-            json!({"name": "a b", "weight": 10, "ids": [1, 2], "notes": null, "status": "on"})
+            json!({"name": "a b", "weight": 10, "ids": [1, 2], "notes": null, "status": "on", "loud": true})
         );
         assert_eq!(
             read(json!({"name": "a", "weight": 10.7})).expect("valid")["weight"],
@@ -548,6 +562,8 @@ mod tests {
             json!({"name": "a", "ids": [2_147_483_648_u64]}),
             json!({"name": "a", "at": "0001-01-01T00:00:00Z"}),
             json!({"name": "a", "at": 1_700_000_000}),
+            json!({"name": "a", "loud": "true"}),
+            json!({"name": "a", "loud": 1}),
         ] {
             assert!(read(body.clone()).is_err(), "{body}");
         }

@@ -2,9 +2,11 @@
 //!
 //! Also reads the filters that lists, [exports](super::export) and [statistics](super::statistics) have in common.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::civil::Date;
@@ -17,10 +19,14 @@ use super::access::{Access, Caller};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Page, Parameter, ParameterKind, Query, parameter};
+use super::recordings::RecordingOfCall;
+use super::transcription_jobs::TranscriptionOfCall;
+use super::transcripts::TranscriptMatch;
 use super::{Api, Problem};
 use crate::domain::Role;
 use crate::store;
 use crate::store::logs::{AttemptRow, CallFilter, CallRow, Order, Position};
+use crate::store::transcribed::Spoken;
 
 /// The operations on the call log.
 pub fn operations() -> Vec<Operation> {
@@ -31,7 +37,8 @@ pub fn operations() -> Vec<Operation> {
                 "Newest first, unless sorted otherwise. `page` counts all calls that the filters leave, which \
                  takes long for many. `nextCursor`, sent as `cursor` with the same filters, goes on after \
                  the last call of this answer without counting, as fast on the last page as on the first; \
-                 `cursor=start` begins so. With a cursor `page`, `total` and `pages` are null.",
+                 `cursor=start` begins so. With a cursor `page`, `total` and `pages` are null. With `transcript` each \
+                 call has `transcriptMatches`.",
             )
             .query(&PAGE_PARAMETERS)
             .query(&FILTERS)
@@ -74,6 +81,9 @@ const PAGE_PARAMETERS: [Parameter; 4] = [
     SORT,
 ];
 
+/// Most matches shown of a call.
+const MOST_MATCHES: usize = 3;
+
 const SORTS: &[&str] = &[
     "-timestamp_start",
     "timestamp_start",
@@ -96,7 +106,7 @@ pub const USER_FILTER: Parameter = parameter(
 );
 
 /// What leaves some calls out.
-pub const FILTERS: [Parameter; 12] = [
+pub const FILTERS: [Parameter; 13] = [
     parameter(
         "start_date",
         ParameterKind::Moment,
@@ -157,6 +167,13 @@ pub const FILTERS: [Parameter; 12] = [
         ParameterKind::Text,
         "Only calls with this text in their numbers or in the name of caller, campaign or client. Of numbers only digits count.",
     ),
+    parameter(
+        "transcript",
+        ParameterKind::Text,
+        "Only calls in which these words were spoken, in any form: `price` finds `prices`. Several must all be there; \
+         `\"two words\"` stand together, `or` and `-` (not) are understood. An API key needs the scope \
+         `transcripts:read` for it, or `read`.",
+    ),
 ];
 
 /// A campaign of a call.
@@ -213,6 +230,9 @@ pub struct LoggedCall {
     /// Its seller: for administrators and staff only.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<i32>,
+    /// In answers to `transcript`: the first parts, three at most, with words that were looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript_matches: Option<Vec<TranscriptMatch>>,
 }
 
 /// A page of the log.
@@ -240,6 +260,10 @@ pub struct LoggedCallDetails {
     call: LoggedCall,
     /// Whom it was offered to, in this order.
     offers: Vec<OfferOfCall>,
+    /// Its recording; null if it was not recorded.
+    recording: Option<RecordingOfCall>,
+    /// How far its transcription is; null if it is not transcribed.
+    transcription: Option<TranscriptionOfCall>,
 }
 
 /// A target that a call was offered to.
@@ -290,6 +314,7 @@ impl LoggedCall {
             attempts: row.attempts,
             created_at: Moment(row.created_at),
             user_id: row.user_id.filter(|_| role != Role::User),
+            transcript_matches: None,
         }
     }
 }
@@ -316,7 +341,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<LoggedPage>, Problem> {
     let page = query.page(50)?;
-    let filter = filter(&query, &caller)?;
+    let (filter, words) = filter(&api, &query, &caller).await?;
     let order = order(&query)?;
     let start = match query.text("cursor") {
         None => None,
@@ -344,11 +369,40 @@ async fn list(
         .last()
         .filter(|_| more)
         .map(|row| write_cursor(order, row.position()));
-    let items = rows
+    let mut items: Vec<LoggedCall> = rows
         .into_iter()
         .map(|row| LoggedCall::of(row, caller.role))
         .collect();
+    if let Some(words) = words {
+        show_matches(&api, &caller, &mut items, &words).await?;
+    }
     Ok(Json(paged(items, page, total, next_cursor)))
+}
+
+/// Shows where in these calls words were spoken.
+async fn show_matches(
+    api: &Api,
+    caller: &Caller,
+    calls: &mut [LoggedCall],
+    words: &str,
+) -> Result<(), Problem> {
+    let ids: Vec<i64> = calls.iter().map(|call| call.id).collect();
+    let matches = api
+        .store
+        .transcript_matches(caller.reach(), caller.owner(), &ids, words)
+        .await
+        .map_err(too_slow)?;
+    let mut by_call: HashMap<i64, Vec<TranscriptMatch>> = HashMap::new();
+    for found in matches {
+        let shown = by_call.entry(found.call_id).or_default();
+        shown.push(TranscriptMatch::of(found));
+    }
+    for call in calls {
+        let mut shown = by_call.remove(&call.id).unwrap_or_default();
+        shown.truncate(MOST_MATCHES);
+        call.transcript_matches = Some(shown);
+    }
+    Ok(())
 }
 
 fn paged(
@@ -372,16 +426,23 @@ async fn read(
     caller: Caller,
     Ids([id]): Ids<1>,
 ) -> Result<Json<LoggedCallDetails>, Problem> {
-    let owner = (caller.role == Role::User).then_some(caller.user_id.0);
+    let owner = caller.owner();
     let row = api.store.logged_call(caller.reach(), owner, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("call"))?;
     let attempts = api
         .store
         .attempts_of_logged_call(caller.reach(), owner, id)
         .await?;
+    let recorded = api
+        .store
+        .recording_of_call(caller.reach(), owner, id, None)
+        .await?;
+    let (recording, job) = recorded.map_or((None, None), |r| (r.recording, r.job));
     Ok(Json(LoggedCallDetails {
         call: LoggedCall::of(row, caller.role),
         offers: attempts.into_iter().map(OfferOfCall::of).collect(),
+        recording: recording.as_ref().map(RecordingOfCall::of),
+        transcription: job.map(TranscriptionOfCall::of),
     }))
 }
 
@@ -410,8 +471,38 @@ pub fn order(query: &Query) -> Result<Order, Problem> {
     Ok(asked.unwrap_or(Order::Newest))
 }
 
-/// The calls asked for, of those the caller may see.
-pub fn filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
+/// The calls asked for, of those the caller may see; and the words looked for in their transcripts, if there are any.
+pub async fn filter(
+    api: &Api,
+    query: &Query,
+    caller: &Caller,
+) -> Result<(CallFilter, Option<String>), Problem> {
+    let mut filter = plain_filter(query, caller)?;
+    if !query.has("transcript") {
+        return Ok((filter, None));
+    }
+    let words = query.checked("transcript", 200)?.unwrap_or_default();
+    let words = words.to_owned();
+    caller.check_scope("transcripts", &Method::GET)?;
+    let found = api
+        .store
+        .calls_with_words(caller.reach(), filter.user_id, &words)
+        .await
+        .map_err(too_slow)?;
+    match found {
+        Spoken::Nothing => {
+            return Err(Problem::bad_request(
+                "nothing_to_look_for",
+                "`transcript` holds no word that could be looked for: words such as `the` and `of` are in every call.",
+            ));
+        }
+        Spoken::In(calls) => filter.found = Some(calls),
+        Spoken::Many => filter.spoken = Some(words.clone()),
+    }
+    Ok((filter, Some(words)))
+}
+
+fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
     let user_id = match caller.role {
         Role::User => Some(caller.user_id.0),
         Role::Admin | Role::Staff => query.id("user_id"),
@@ -443,6 +534,8 @@ pub fn filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
         max_duration: seconds(query, "max_duration")?,
         digits,
         text,
+        spoken: None,
+        found: None,
     })
 }
 
@@ -480,14 +573,15 @@ fn seconds(query: &Query, name: &str) -> Result<Option<i32>, Problem> {
 #[derive(Debug, PartialEq, Eq)]
 struct Malformed;
 
+/// Which end of a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bound {
+pub(super) enum Bound {
     Start,
     End,
 }
 
 /// The first moment that counts, or the first that does not: bounds are inclusive, days are UTC.
-fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = query.text(name) else {
         return Ok(None);
     };

@@ -30,9 +30,13 @@ mod openapi;
 mod operation;
 mod problem;
 mod query;
+mod range;
+mod recordings;
 mod sessions;
 mod statistics;
 mod trace;
+mod transcription_jobs;
+mod transcripts;
 mod usage;
 mod users;
 
@@ -52,6 +56,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::routing::Engine;
+use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
 use access::Caller;
@@ -93,6 +98,7 @@ pub struct Api(Arc<Shared>);
 pub struct Shared {
     store: Store,
     engine: Engine,
+    storage: Option<Storage>,
     settings: Settings,
     limits: limits::Limits,
     document: String,
@@ -138,6 +144,9 @@ fn operations() -> Vec<Operation> {
         events::operations(),
         logs::operations(),
         export::operations(),
+        recordings::operations(),
+        transcripts::operations(),
+        transcription_jobs::operations(),
         statistics::operations(),
         decisions::operations(),
         audit::operations(),
@@ -155,12 +164,18 @@ pub fn document() -> Value {
     openapi::document(&metas)
 }
 
-/// The router of the API.
-pub fn router(store: Store, engine: Engine, settings: Settings) -> Router {
+/// The router of the API. `storage` is where recordings are kept; none, if there are none to be heard here.
+pub fn router(
+    store: Store,
+    engine: Engine,
+    storage: Option<Storage>,
+    settings: Settings,
+) -> Router {
     let api = Api(Arc::new(Shared {
         events: events::Hub::new(store.clone()),
         store,
         engine,
+        storage,
         limits: limits::Limits::new(&settings),
         settings,
         document: document().to_string(),

@@ -23,7 +23,9 @@ pub fn document(operations: &[&Meta]) -> Value {
         tags.insert(meta.tag);
         let mut responses = Map::new();
         for answer in &meta.answers {
-            let mut response = json!({ "description": answer.about });
+            let response = responses
+                .entry(answer.status.to_string())
+                .or_insert_with(|| json!({ "description": answer.about }));
             match &answer.content {
                 Content::Nothing => {}
                 Content::Json(schema) => {
@@ -33,8 +35,10 @@ pub fn document(operations: &[&Meta]) -> Value {
                 Content::Other(media_type) => {
                     response["content"][*media_type]["schema"] = json!({ "type": "string" });
                 }
+                Content::Binary(media_type) => {
+                    response["content"][*media_type] = json!({});
+                }
             }
-            responses.insert(answer.status.to_string(), response);
         }
         for status in problems(meta) {
             let component = json!({ "$ref": format!("#/components/responses/{status}") });
@@ -161,6 +165,13 @@ fn parameters(meta: &Meta) -> Vec<Value> {
         })
     });
     let mut parameters: Vec<Value> = in_path.chain(in_query).collect();
+    parameters.extend(meta.headers.iter().map(|header| {
+        json!({
+            "name": header.name, "in": "header",
+            "description": header.about,
+            "schema": header.kind.schema(),
+        })
+    }));
     if meta.problems.contains(&412) {
         parameters.push(json!({
             "name": "If-Match", "in": "header",
@@ -218,6 +229,7 @@ fn problem_responses() -> Value {
         (412, "It was changed since it was read."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
+        (416, "The range begins after the end."),
         (422, "The Idempotency-Key was used for another request."),
         (429, "Too many requests; try again later."),
         (500, "Something went wrong in the daemon."),

@@ -35,6 +35,7 @@ pub struct Meta {
     /// API keys do not do: it is about sessions and keys themselves.
     pub(super) session_only: bool,
     pub(super) parameters: Vec<Parameter>,
+    pub(super) headers: Vec<Parameter>,
     pub(super) form: Option<&'static Form>,
     /// It does without a body.
     pub(super) body_optional: bool,
@@ -60,6 +61,8 @@ pub enum Content {
     Json(fn(&mut SchemaGenerator) -> Schema),
     /// Something else, by media type.
     Other(&'static str),
+    /// No text, by media type.
+    Binary(&'static str),
 }
 
 /// Which operation answered: in the extensions of its response.
@@ -109,6 +112,7 @@ impl Operation {
                 access: Access::Admin,
                 session_only: false,
                 parameters: Vec::new(),
+                headers: Vec::new(),
                 form: None,
                 body_optional: false,
                 answers: Vec::new(),
@@ -145,6 +149,13 @@ impl Operation {
     #[must_use]
     pub fn session_only(mut self) -> Self {
         self.meta.session_only = true;
+        self
+    }
+
+    /// Headers of a request that it heeds.
+    #[must_use]
+    pub fn headers(mut self, headers: &[Parameter]) -> Self {
+        self.meta.headers.extend_from_slice(headers);
         self
     }
 
@@ -211,6 +222,22 @@ impl Operation {
             status,
             about,
             content: Content::Other(media_type),
+        });
+        self
+    }
+
+    /// An answer that is neither JSON nor text.
+    #[must_use]
+    pub fn answers_binary(
+        mut self,
+        status: u16,
+        about: &'static str,
+        media_type: &'static str,
+    ) -> Self {
+        self.meta.answers.push(Answer {
+            status,
+            about,
+            content: Content::Binary(media_type),
         });
         self
     }

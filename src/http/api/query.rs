@@ -96,6 +96,11 @@ impl Query {
         value.filter(|value| !value.is_empty())
     }
 
+    /// Whether a parameter is there, empty perhaps.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// As [`Self::text`]; what no column can hold is refused.
     pub fn checked(&self, name: &str, max: usize) -> Result<Option<&str>, Problem> {
         let Some(text) = self.text(name) else {

@@ -118,7 +118,7 @@ async fn statistics(
     query: Query,
 ) -> Result<Json<Statistics>, Problem> {
     let group_by = query.choice("group_by", GROUPS)?.unwrap_or("day");
-    let mut filter = logs::filter(&query, &caller)?;
+    let (mut filter, _) = logs::filter(&api, &query, &caller).await?;
     let beyond = query.text("end_date").is_some() && filter.before.is_none();
     let (from, before) = span(filter.from, filter.before, clock::now())
         .filter(|_| !beyond)

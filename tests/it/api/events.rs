@@ -238,7 +238,7 @@ async fn streams_end_when_the_daemon_drains() {
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let end = CancellationToken::new();
-    let router = http::api::router(other.db.store(), engine(&other.db, "api"), settings());
+    let router = http::api::router(other.db.store(), engine(&other.db, "api"), None, settings());
     let limits = http::Limits {
         // Far longer than the test may take: streams end by themselves, they are not cut off.
         drain: Duration::from_secs(600),

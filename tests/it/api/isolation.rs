@@ -22,7 +22,8 @@ const BOB: i32 = 4;
 type Things = BTreeMap<&'static str, i64>;
 
 /// Rows in every table that has owners, with the seller's mark in every text.
-async fn fill(db: &TestDb, user: i32, seller: usize) -> Things {
+async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
+    let db = &server.db;
     let (mark, number) = (MARKS[seller], NUMBERS[seller]);
     db.run(&format!(
         r#"insert into clients (client_identifier, name, status)
@@ -92,6 +93,7 @@ async fn fill(db: &TestDb, user: i32, seller: usize) -> Things {
                        '{mark}')"#
     ))
     .await;
+    fill_recording(server, user, mark).await;
     let mut things = Things::from([("user", i64::from(user)), ("client", 1)]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
@@ -101,7 +103,9 @@ async fn fill(db: &TestDb, user: i32, seller: usize) -> Things {
             "min(s.id)::bigint from campaign_client_settings s join campaigns c on c.id = s.campaign_id",
         ),
         ("call", "min(call_id) from calls"),
-        ("log", "max(id) from call_logs"),
+        ("log", "min(call_id) from recordings"),
+        ("recording", "min(recording_id) from recordings"),
+        ("job", "min(job_id) from transcription_jobs"),
         ("decision", "min(decision_id) from decisions"),
         ("session", "min(session_id) from sessions"),
         ("key", "min(key_id) from api_keys"),
@@ -113,6 +117,41 @@ async fn fill(db: &TestDb, user: i32, seller: usize) -> Things {
         things.insert(name, id);
     }
     things
+}
+
+/// A recording of the seller's call under way, with its transcript.
+async fn fill_recording(server: &ApiServer, user: i32, mark: &str) {
+    let storage = server.storage.path();
+    std::fs::create_dir(storage.join(mark)).expect("a directory");
+    for leg in ["caller", "agent", "mix"] {
+        std::fs::write(storage.join(mark).join(format!("{leg}.wav")), mark).expect("a file");
+    }
+    let sql = format!(
+        r#"insert into recordings (call_id, attempt, user_id, campaign_id, stem, state, language, mask_numbers,
+                   started_at, expected_at, stored_at, location, duration_ms, hold_reason, remark)
+               select call_id, 1, {user}, campaign_id, '20260101T000000Z-' || call_id || '-1', 'stored', 'en', false,
+                      now(), now(), now(), '{storage}', 1000, '{mark}', '{mark}' from calls where user_id = {user};
+           insert into recording_files (recording_id, leg, user_id, object_key, bytes, sha256)
+               select recording_id, leg, {user}, '{mark}/' || leg || '.wav', {length}, '\x00'
+               from recordings, unnest(array['caller', 'agent', 'mix']) leg where user_id = {user};
+           insert into transcription_jobs (recording_id, call_id, user_id, language, state, not_before, node_name,
+                   error_message, created_at, finished_at)
+               select recording_id, call_id, {user}, 'en', 'done', now(), '{mark}', '{mark}', now(), now()
+               from recordings where user_id = {user};
+           insert into transcripts (recording_id, call_id, user_id, language, engine, engine_version, models,
+                   audio_ms, words, created_at, search)
+               select recording_id, call_id, {user}, 'en', '{mark}', '1', '{{"en": "{mark}"}}', 1000, 3, now(),
+                      to_tsvector('english', '{mark} names prices')
+               from recordings where user_id = {user};
+           insert into transcript_segments (recording_id, segment, user_id, speaker, language, start_ms, end_ms,
+                   text, confidence, words)
+               select recording_id, 1, {user}, 'agent', 'en', 0, 900, '{mark} names prices', 1,
+                      '[{{"word": "{mark}", "startMs": 0, "endMs": 900, "confidence": 1}}]'
+               from recordings where user_id = {user}"#,
+        length = mark.len(),
+        storage = storage.display(),
+    );
+    server.db.run(&sql).await;
 }
 
 // --- the document --------------------------------------------------------------------------------
@@ -192,6 +231,8 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         ("sessions", _) => "session",
         ("keys" | "api_keys" | "api-keys", _) => "key",
         ("audit", _) => "audit",
+        ("recordings", _) => "recording",
+        ("transcription-jobs", _) => "job",
         _ => panic!("{path}: say in thing_in_path what this id is of"),
     }
 }
@@ -229,6 +270,8 @@ fn query_of(operation: &Operation, other: &Things) -> String {
             "call_id" => other["call"].to_string(),
             "did" => format!("{}1", NUMBERS[0]),
             "actor" => MARKS[0].to_owned(),
+            // What both sellers' calls were about.
+            "transcript" => "price".to_owned(),
             // Filters that would only narrow what is found, and paging.
             _ if NARROWS.contains(&name.as_str()) => continue,
             _ => panic!("{}: say in query_of what `{name}` is", operation.id),
@@ -246,6 +289,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
 const NARROWS: &[&str] = &[
     "action",
     "at",
+    "attempt",
     "call_status",
     "caller",
     "callerId",
@@ -254,6 +298,9 @@ const NARROWS: &[&str] = &[
     "format",
     "from",
     "group_by",
+    "held",
+    "language",
+    "leg",
     "limit",
     "max_duration",
     "min_duration",
@@ -265,6 +312,7 @@ const NARROWS: &[&str] = &[
     "search",
     "sort",
     "start_date",
+    "state",
     "status",
     "to",
 ];
@@ -423,8 +471,8 @@ async fn server() -> (ApiServer, Things, Things) {
         ..settings()
     })
     .await;
-    let alices = fill(&server.db, ALICE, 0).await;
-    let bobs = fill(&server.db, BOB, 1).await;
+    let alices = fill(&server, ALICE, 0).await;
+    let bobs = fill(&server, BOB, 1).await;
     (server, alices, bobs)
 }
 
@@ -740,6 +788,7 @@ async fn sellers_requests_reach_tables_through_their_policies_only() {
 const KNOWN_MIGHTY: &[&str] = &[
     "add_campaign_rotation",
     "add_link_usage",
+    "calls_with_words",
     "campaign_exists",
     "clear_call_log_references",
     "ensure_call_log_partitions",
@@ -780,7 +829,12 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
          and prorettype <> 'trigger'::regtype and has_function_privilege('capconduit_api', oid, 'execute')",
     )
     .await;
-    let allowed = ["campaign_exists", "link_exists", "lock_calls_of_campaign"];
+    let allowed = [
+        "calls_with_words",
+        "campaign_exists",
+        "link_exists",
+        "lock_calls_of_campaign",
+    ];
     assert!(
         callable.iter().all(|name| allowed.contains(&name.as_str())),
         "{callable:?}"

@@ -684,8 +684,7 @@ async fn a_page_far_down_is_found_by_index() {
         )
         .await;
     let statement = capconduit::store::logs::sql::LIST.text;
-    let nothing =
-        "null, null, null, null, null, null, null, null, null, null, null, null, null, null";
+    let nothing = ["null"; 16].join(", ");
     server
         .db
         .run(&format!(

@@ -14,4 +14,5 @@ mod keys;
 mod links;
 mod logs;
 mod operating;
+mod recordings;
 mod users;

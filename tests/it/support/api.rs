@@ -1,11 +1,13 @@
 //! The API on a port of its own, and clients that are logged in.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use capconduit::http;
 use capconduit::http::api::Settings;
+use capconduit::storage::{self, Storage};
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -26,6 +28,8 @@ static HASH: LazyLock<String> =
 pub struct ApiServer {
     pub db: TestDb,
     pub address: SocketAddr,
+    /// Where recordings are kept.
+    pub storage: tempfile::TempDir,
     _end: DropGuard,
 }
 
@@ -45,12 +49,14 @@ pub fn settings() -> Settings {
     }
 }
 
-async fn serve(db: &TestDb, settings: Settings) -> (SocketAddr, DropGuard) {
+async fn serve(db: &TestDb, storage: &Path, settings: Settings) -> (SocketAddr, DropGuard) {
     let end = CancellationToken::new();
     let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let router = http::api::router(db.store(), engine(db, "api"), settings);
+    let storage = storage::Settings::Directory(storage.to_owned());
+    let storage = Storage::open(&storage).expect("a storage");
+    let router = http::api::router(db.store(), engine(db, "api"), Some(storage), settings);
     tokio::spawn(http::serve(
         listener,
         router,
@@ -91,17 +97,19 @@ impl ApiServer {
             ))
             .await;
         }
-        let (address, end) = serve(&db, settings).await;
+        let storage = tempfile::tempdir().expect("a directory");
+        let (address, end) = serve(&db, storage.path(), settings).await;
         Self {
             db,
             address,
+            storage,
             _end: end,
         }
     }
 
     /// A client nobody knows of a second daemon on the same database; it ends with the guard.
     pub async fn second(&self, settings: Settings) -> (ApiClient, DropGuard) {
-        let (address, end) = serve(&self.db, settings).await;
+        let (address, end) = serve(&self.db, self.storage.path(), settings).await;
         (anonymous(address), end)
     }
 

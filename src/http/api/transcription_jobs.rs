@@ -1,0 +1,331 @@
+//! Jobs that transcribe recordings: how far they are, and another try for those that failed.
+
+use axum::Json;
+use axum::extract::{Request as HttpRequest, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::access::{Access, Caller};
+use super::body::read_optional;
+use super::form::{Field, Form, Unknown};
+use super::moment::Moment;
+use super::operation::Operation;
+use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
+use super::recordings::{ATTEMPT, CALL_FILTER, call_filter, nothing, of_call};
+use super::{Api, Problem, audit, shown};
+use crate::domain::UserId;
+use crate::store::request::{Change, Request};
+use crate::store::transcribed::{JobFilter, JobRow};
+
+/// The operations on jobs.
+pub fn operations() -> Vec<Operation> {
+    let read = |path, id, access| {
+        Operation::get(path, id, read)
+            .access(access)
+            .about("404 with the code `transcription_not_found` if the call is not transcribed.")
+            .query(&[ATTEMPT])
+            .answers::<Transcription>(200, "How far it is.")
+    };
+    vec![
+        read(
+            "/api/seller/logs/{id}/transcription",
+            "getTranscription",
+            Access::Seller,
+        )
+        .tagged("transcripts", "Read how far the transcription of a call is"),
+        read(
+            "/api/admin/logs/{id}/transcription",
+            "getAnyTranscription",
+            Access::Staff,
+        )
+        .tagged("transcripts", "Read how far the transcription of any call is"),
+        Operation::get("/api/admin/transcription-jobs", "listTranscriptionJobs", list)
+            .tagged("transcripts", "List the jobs of transcription")
+            .about("`state=failed` lists those that were given up.")
+            .access(Access::Staff)
+            .query(&FILTERS)
+            .answers::<JobPage>(200, "Jobs, newest first.")
+            .problems(&[400]),
+        Operation::post(
+            "/api/admin/transcription-jobs/{id}/retry",
+            "retryTranscription",
+            retry,
+        )
+        .tagged("transcripts", "Transcribe again what failed")
+        .about(
+            "Queues a job that failed or was cancelled as if it were new. Refused with 409 for a job that is done \
+             (`transcription_done`) or under way (`transcription_under_way`), and if its recording is not stored \
+             (`recording_not_stored`).",
+        )
+        .access(Access::Staff)
+        .body_if_any(&RETRY)
+        .example(r#"{"language": "hi", "priority": 10}"#)
+        .answers::<Job>(200, "The job, queued.")
+        .problems(&[409]),
+    ]
+}
+
+const STATES: &[&str] = &[
+    "waiting",
+    "queued",
+    "running",
+    "done",
+    "failed",
+    "cancelled",
+];
+const LANGUAGES: &[&str] = &["en", "hi", "auto"];
+
+const FILTERS: [Parameter; 6] = [
+    parameter(
+        "cursor",
+        ParameterKind::Text,
+        "`nextCursor` of the page before. Without it, the newest jobs.",
+    ),
+    parameter(
+        "per_page",
+        ParameterKind::Integer,
+        "Jobs on a page, at most 200; 50 unless said.",
+    ),
+    parameter(
+        "state",
+        ParameterKind::Choice(STATES),
+        "Only jobs of this state.",
+    ),
+    parameter(
+        "language",
+        ParameterKind::Choice(LANGUAGES),
+        "Only jobs in this language.",
+    ),
+    parameter(
+        "user_id",
+        ParameterKind::Integer,
+        "Only jobs of this seller's calls, also after the seller was deleted.",
+    ),
+    CALL_FILTER,
+];
+
+static RETRY: Form = Form {
+    name: "TranscriptionRetry",
+    fields: &[
+        Field::choice("language", LANGUAGES)
+            .about("What is spoken, if it was not what was thought."),
+        Field::integer("priority", -1_000, 1_000).about("Higher is done first; others have 0."),
+        Field::line("reason", 1, 500).about("Kept in the audit log."),
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+#[derive(Debug, Default, Deserialize)]
+struct Retry {
+    language: Option<String>,
+    priority: Option<i32>,
+    reason: Option<String>,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct JobError {
+    /// For programs.
+    code: String,
+    /// For people.
+    message: Option<String>,
+}
+
+/// How far the transcription of a call is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Transcription {
+    /// `waiting` (for the recording), `queued`, `running`, `done`, `failed` or `cancelled`.
+    state: String,
+    /// `en`, `hi` or `auto`.
+    language: String,
+    /// How often it was begun.
+    attempts: i32,
+    /// How often it is begun at most.
+    max_attempts: i32,
+    /// How much of the recording is done.
+    progress_ms: Option<i64>,
+    /// What went wrong last.
+    error: Option<JobError>,
+    created_at: Moment,
+    started_at: Option<Moment>,
+    finished_at: Option<Moment>,
+    /// While it is queued: it does not begin earlier.
+    next_attempt_at: Option<Moment>,
+}
+
+/// A job of transcription.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    id: i64,
+    recording_id: i64,
+    call_id: i64,
+    /// The seller at the time of the call.
+    user_id: Option<i32>,
+    #[serde(flatten)]
+    transcription: Transcription,
+    /// Higher is done first.
+    priority: i32,
+    /// The daemon that has it, or had it last.
+    node: Option<String>,
+    /// While it is running: until when that daemon is believed to be at it.
+    lease_expires_at: Option<Moment>,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobPage {
+    items: Vec<Job>,
+    per_page: i64,
+    /// Leads to the next page; null on the last one.
+    next_cursor: Option<String>,
+}
+
+/// The transcription of a call, as its log shows it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TranscriptionOfCall {
+    /// `waiting`, `queued`, `running`, `done`, `failed` or `cancelled`.
+    state: String,
+    /// `en`, `hi` or `auto`.
+    language: String,
+}
+
+impl TranscriptionOfCall {
+    /// As the log shows it.
+    pub fn of(row: JobRow) -> Self {
+        Self {
+            state: row.state,
+            language: row.language,
+        }
+    }
+}
+
+impl Transcription {
+    fn of(row: JobRow) -> Self {
+        Self {
+            next_attempt_at: (row.state == "queued").then_some(Moment(row.not_before)),
+            state: row.state,
+            language: row.language,
+            attempts: row.attempts,
+            max_attempts: row.max_attempts,
+            progress_ms: row.progress_ms,
+            error: row.error_code.map(|code| JobError {
+                code,
+                message: row.error_message,
+            }),
+            created_at: Moment(row.created_at),
+            started_at: row.started_at.map(Moment),
+            finished_at: row.finished_at.map(Moment),
+        }
+    }
+}
+
+impl Job {
+    fn of(mut row: JobRow) -> Self {
+        Self {
+            id: row.job_id,
+            recording_id: row.recording_id,
+            call_id: row.call_id,
+            user_id: row.user_id,
+            priority: row.priority,
+            node: row.node_name.take(),
+            lease_expires_at: row.lease_expires_at.map(Moment),
+            transcription: Transcription::of(row),
+        }
+    }
+}
+
+async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids([id]): Ids<1>,
+    query: Query,
+) -> Result<Json<Transcription>, Problem> {
+    let found = of_call(&api, &caller, id, &query).await?;
+    let job = found.job.ok_or_else(|| {
+        nothing(
+            "transcription_not_found",
+            "This call is not transcribed: it was not recorded.",
+        )
+    })?;
+    Ok(Json(Transcription::of(job)))
+}
+
+async fn list(State(api): State<Api>, query: Query) -> Result<Json<JobPage>, Problem> {
+    let per_page = query.page(50)?.per_page;
+    let filter = JobFilter {
+        before: audit::cursor(&query)?,
+        state: query.choice("state", STATES)?,
+        language: query.choice("language", LANGUAGES)?,
+        user_id: query.id("user_id"),
+        call_id: call_filter(&query)?,
+    };
+    // One more than asked for tells whether there is another page.
+    let mut rows = api.store.transcription_jobs(&filter, per_page + 1).await?;
+    let more = rows.len() as i64 > per_page;
+    rows.truncate(per_page as usize);
+    let last = rows.last().filter(|_| more);
+    Ok(Json(JobPage {
+        next_cursor: last.map(|row| row.job_id.to_string()),
+        items: rows.into_iter().map(Job::of).collect(),
+        per_page,
+    }))
+}
+
+async fn lock(request: &Request, id: i64) -> Result<(JobRow, bool), Problem> {
+    let found = request.lock_job(id).await?;
+    found.ok_or_else(|| Problem::not_found("job"))
+}
+
+async fn retry(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids([id]): Ids<1>,
+    body: HttpRequest,
+) -> Result<Json<Job>, Problem> {
+    let given: Option<Retry> = read_optional(body, &RETRY).await?;
+    let given = given.unwrap_or_default();
+    let request = api.store.request(caller.reach()).await?;
+    let (before, stored) = lock(&request, id).await?;
+    let refused = match before.state.as_str() {
+        "done" => Some((
+            "transcription_done",
+            "This recording has its transcript already.",
+        )),
+        "failed" | "cancelled" if stored => None,
+        "failed" | "cancelled" => Some((
+            "recording_not_stored",
+            "The recording of this job is not stored: there is nothing to transcribe.",
+        )),
+        _ => Some((
+            "transcription_under_way",
+            "This job has not failed: it waits, or is at work.",
+        )),
+    };
+    if let Some((code, message)) = refused {
+        return Err(Problem::conflict(code, message));
+    }
+    request
+        .retry_job(id, given.language.as_deref(), given.priority)
+        .await?;
+    let (after, _) = lock(&request, id).await?;
+    let tenant = before.user_id.map(UserId);
+    let (before, after) = (Job::of(before), Job::of(after));
+    request
+        .audit(&Change {
+            actor: &caller.actor(),
+            tenant,
+            action: "retry",
+            object_type: "transcription_job",
+            object_id: id.to_string(),
+            before: shown(&before),
+            after: shown(&after),
+            reason: given.reason.as_deref(),
+        })
+        .await?;
+    request.commit().await?;
+    Ok(Json(after))
+}
