@@ -70,14 +70,12 @@ pub async fn try_out(transcriber: &Transcriber, language: &str, model: &Path) ->
     };
     let complaints = tokio::spawn(last_words(child.stderr.take()));
     let trial = timeout(LIMIT, converse(&mut child, language)).await;
-    // With its standard input it loses its reason to live.
-    drop(child.stdin.take());
-    let status = match timeout(ENDING, child.wait()).await {
-        Ok(status) => status.ok(),
-        Err(_) => {
-            let _ = child.kill().await;
-            None
-        }
+    // Its standard input is closed by now, and with that it ends.
+    let status = if let Ok(status) = timeout(ENDING, child.wait()).await {
+        status.ok()
+    } else {
+        let _ = child.kill().await;
+        None
     };
     let complaints = timeout(ENDING, complaints).await;
     let complaints = complaints.ok().and_then(Result::ok).unwrap_or_default();
