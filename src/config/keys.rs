@@ -98,7 +98,7 @@ pub const KEYS: &[Key] = &[
     secret("recording.s3_secret_access_key", Fallback::Nothing),
     key("transcription.worker", Fallback::Nothing),
     number("transcription.workers", "1", 1, 64),
-    number("transcription.worker_memory_mib", "4096", 128, 262_144),
+    number("transcription.worker_memory_mib", "4096", 384, 262_144),
     number("transcription.max_audio_minutes", "240", 1, 1_440),
     number("transcription.time_factor", "2", 1, 20),
     key(

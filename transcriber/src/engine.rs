@@ -14,6 +14,8 @@ use capconduit_transcriber_protocol::Word;
 use thiserror::Error;
 use vosk::{CompleteResult, DecodingState, LogLevel};
 
+use crate::limits;
+
 /// Why nothing is recognised.
 #[derive(Debug, Error)]
 pub enum EngineError {
@@ -43,6 +45,14 @@ pub enum EngineError {
         "Vosk cannot recognise with the model {0}: its graph is damaged or its parts do not fit. Install it anew"
     )]
     Unfit(PathBuf),
+    /// Vosk would wait for memory for ever.
+    #[error(
+        "the limit of memory leaves {room} bytes for recognising, and {NEEDED_ROOM} are needed: raise it"
+    )]
+    NoRoom {
+        /// What is left.
+        room: u64,
+    },
     /// Vosk gave up.
     #[error("Vosk gave up on this sound")]
     GaveUp,
@@ -51,10 +61,16 @@ pub enum EngineError {
     Unintelligible(String),
 }
 
+/// What must be left of the address space when the first model has been loaded: with its first sound, `OpenBLAS` in
+/// libvosk takes 128 MiB, and should it not get them, it asks again without end.
+const NEEDED_ROOM: u64 = 192 << 20;
+
 /// The models.
 pub struct Engine {
     directories: BTreeMap<String, PathBuf>,
     loaded: BTreeMap<String, Model>,
+    /// Whether anything has been recognised.
+    warm: bool,
 }
 
 /// A model that has been loaded.
@@ -70,6 +86,7 @@ impl Engine {
         Self {
             directories,
             loaded: BTreeMap::new(),
+            warm: false,
         }
     }
 
@@ -98,13 +115,27 @@ impl Engine {
                 },
             }
         })?;
-        self.loaded.insert(
-            language.to_owned(),
-            Model {
-                vosk: loaded,
-                files,
-            },
-        );
+        let model = Model {
+            vosk: loaded,
+            files,
+        };
+        self.warm_up(&model)?;
+        self.loaded.insert(language.to_owned(), model);
+        Ok(())
+    }
+
+    /// Lets Vosk hear half a second before anything depends on it, unless it has heard something.
+    fn warm_up(&mut self, model: &Model) -> Result<(), EngineError> {
+        if self.warm {
+            return Ok(());
+        }
+        if let Some(room) = limits::room().filter(|room| *room < NEEDED_ROOM) {
+            return Err(EngineError::NoRoom { room });
+        }
+        let mut recogniser = model.recogniser(model.files.rate)?;
+        recogniser.listen(&vec![0; model.files.rate as usize / 2])?;
+        recogniser.last_words()?;
+        self.warm = true;
         Ok(())
     }
 
@@ -224,9 +255,8 @@ fn words(result: CompleteResult<'_>) -> Vec<Word> {
 
 /// Not what stands for unknown words, noise or laughter.
 fn is_word(word: &str) -> bool {
-    !word.is_empty()
-        && !(word.starts_with('[') && word.ends_with(']'))
-        && !(word.starts_with('<') && word.ends_with('>'))
+    let stands_for = |open, close| word.starts_with(open) && word.ends_with(close);
+    !(word.is_empty() || stands_for('[', ']') || stands_for('<', '>'))
 }
 
 fn milliseconds(seconds: f32) -> u64 {

@@ -10,9 +10,9 @@ use std::io::BufReader;
 use std::time::{Duration, Instant};
 
 use capconduit_transcriber::audio::Ear;
-use capconduit_transcriber::language;
+use capconduit_transcriber::language::Chooser;
 use capconduit_transcriber::wav::{self, Wav};
-use capconduit_transcriber_protocol::{Answer, FailureCode, Job, Track};
+use capconduit_transcriber_protocol::{Answer, FailureCode, Job, Track, Word};
 
 use crate::engine::{Engine, EngineError, Recogniser};
 use crate::pipes::{Answers, PipeError};
@@ -23,6 +23,10 @@ const PIECE_MS: u32 = 200;
 const PROGRESS: Duration = Duration::from_millis(500);
 /// Most sound without a word on how far it is.
 const PROGRESS_AUDIO_MS: u64 = 30_000;
+
+/// So many pieces in a row one of several models must find that an utterance is over, if the others do not agree: a
+/// second. A model that has heard nothing in it finds so only after five.
+const OVER_FOR_ONE: u32 = 5;
 
 /// Why a job ended before its end.
 enum Stop {
@@ -166,7 +170,7 @@ fn open_track(track: &Track, max_seconds: u32) -> Result<File16, Stop> {
         return Err(Stop::Failed(
             FailureCode::UnsupportedFormat,
             format!(
-                "{path} has {} of channels and channel {} was asked for (they count from 0)",
+                "{path} has {} channel(s), counted from 0, and channel {} was asked for",
                 wav.channels(),
                 track.channel
             ),
@@ -208,7 +212,10 @@ fn listen(
     let before = progress.heard_ms;
     let rate = u64::from(wav.rate());
     let piece = (wav.rate() * PIECE_MS / 1000) as usize;
-    let (mut ear, mut samples, mut frames) = (Ear::default(), Vec::new(), 0);
+    let (mut ear, mut chooser) = (Ear::default(), Chooser::default());
+    let (mut samples, mut frames) = (Vec::new(), 0);
+    // All models get the same utterances, cut where they agree that one is over.
+    let mut over_for_one = 0;
     loop {
         wav.read(track.channel, piece, &mut samples)
             .map_err(|problem| unfit(track, &problem))?;
@@ -216,20 +223,24 @@ fn listen(
             break;
         }
         ear.listen(&samples);
-        let mut over = true;
+        let mut over = 0;
         for recogniser in &mut recognisers {
-            over &= recogniser.listen(&samples)?;
+            over += usize::from(recogniser.listen(&samples)?);
         }
-        if over {
+        over_for_one = if over > 0 { over_for_one + 1 } else { 0 };
+        if over == recognisers.len() || over_for_one >= OVER_FOR_ONE {
+            over_for_one = 0;
             let words = recognisers.iter_mut().map(Recogniser::words);
-            say(job, track, words.collect::<Result<_, _>>()?, answers)?;
+            let words = words.collect::<Result<_, _>>()?;
+            say(job, track, &mut chooser, words, answers)?;
         }
         frames += samples.len() as u64;
         progress.heard_ms = before + frames * 1000 / rate;
         progress.tell(answers)?;
     }
     let words = recognisers.into_iter().map(Recogniser::last_words);
-    say(job, track, words.collect::<Result<_, _>>()?, answers)?;
+    let words = words.collect::<Result<_, _>>()?;
+    say(job, track, &mut chooser, words, answers)?;
     Ok(ear.heard())
 }
 
@@ -237,10 +248,11 @@ fn listen(
 fn say(
     job: &Job,
     track: &Track,
-    mut heard: Vec<Vec<capconduit_transcriber_protocol::Word>>,
+    chooser: &mut Chooser,
+    mut heard: Vec<Vec<Word>>,
     answers: &mut Answers,
 ) -> Result<(), PipeError> {
-    if let Some(place) = language::surest(&heard) {
+    if let Some(place) = chooser.choose(&heard) {
         let words = heard.swap_remove(place);
         answers.utterance(job.job, &track.speaker, &job.languages[place], words)?;
     }
@@ -249,6 +261,17 @@ fn say(
 
 /// Loads a model and lets it hear a second of silence and one of noise, at the rate of a telephone.
 fn try_model(job: i64, language: &str, engine: &mut Engine) -> Result<Answer, Stop> {
+    let name = hear_noise(language, engine)
+        .map_err(|problem| Stop::Failed(FailureCode::ModelUnusable, problem.to_string()))?;
+    Ok(Answer::Done {
+        job,
+        audio_ms: 0,
+        models: BTreeMap::from([(language.to_owned(), name)]),
+    })
+}
+
+/// The name of the model that heard it.
+fn hear_noise(language: &str, engine: &mut Engine) -> Result<String, EngineError> {
     engine.load(language)?;
     let model = engine.model(language)?;
     let mut recogniser = model.recogniser(8000)?;
@@ -268,9 +291,5 @@ fn try_model(job: i64, language: &str, engine: &mut Engine) -> Result<Answer, St
         }
     }
     recogniser.last_words()?;
-    Ok(Answer::Done {
-        job,
-        audio_ms: 0,
-        models: BTreeMap::from([(language.to_owned(), model.name().to_owned())]),
-    })
+    Ok(model.name().to_owned())
 }

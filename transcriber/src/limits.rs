@@ -1,6 +1,7 @@
 //! What this process may take of the machine: memory, no core files, and the processor only when nobody else wants it.
 
 use rustix::io::Errno;
+use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use thiserror::Error;
 
@@ -38,4 +39,12 @@ pub fn set(memory: Option<u64>, niceness: i32) -> Result<(), LimitError> {
     }
     nice(niceness).map_err(|problem| LimitError::Nice(niceness, problem))?;
     Ok(())
+}
+
+/// What is left of the address space, if it is limited and that can be found out.
+pub fn room() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let taken: u64 = pages.split_whitespace().next()?.parse().ok()?;
+    Some(limit.saturating_sub(taken * page_size() as u64))
 }
