@@ -13,13 +13,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::ari::{self, LinkState, Watcher};
-use crate::config::{Asterisk, Config};
+use crate::config::{Asterisk, Config, RecordingStorage, Transcription};
 use crate::domain::ServerName;
+use crate::recording::collector::Collector;
+use crate::recording::{self, Places};
 use crate::routing::{self, Engine};
+use crate::storage::{self, Storage};
 use crate::store::migrate::SchemaError;
 use crate::store::{self, Store};
 use crate::supervisor::{Component, Readiness, Supervisor, os_signals, systemd};
 use crate::telemetry::Chain;
+use crate::transcription::process::Program;
+use crate::transcription::{self, Status};
 use crate::{agi, http, metrics};
 
 /// How often the database is looked at for readiness.
@@ -45,6 +50,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::new(signals.drain.clone());
 
     let store = Store::new(&store_settings(&config))?;
+    let storage = storage(&config)?;
     let engine = Engine::new(
         store.clone(),
         engine_settings(&config, servers_of(&config).await),
@@ -67,6 +73,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let database = readiness.component("database");
     let schema = readiness.component("schema");
     let agi_ready = readiness.component("agi");
+    let transcription = readiness.component("transcription");
+    // Nothing that a call waits for.
+    transcription.not_configured();
     spawn_watchers(&mut supervisor, &readiness, watchers);
 
     let limits = agi::Limits {
@@ -114,6 +123,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         "house",
         until(signals.stop.clone(), keep_house(engine, store.clone())),
     );
+    spawn_transcription(
+        &mut supervisor,
+        transcription,
+        storage.as_ref(),
+        &config,
+        &store,
+    );
+    spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
             "watchdog",
@@ -170,6 +187,113 @@ fn spawn_api(
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
 }
 
+/// Where recordings are kept, if they are.
+pub fn storage(config: &Config) -> Result<Option<Storage>, storage::Error> {
+    let settings = config.recording.storage.as_ref().map(storage_settings);
+    settings
+        .map(|settings| Storage::open(&settings))
+        .transpose()
+}
+
+fn storage_settings(storage: &RecordingStorage) -> storage::Settings {
+    match storage {
+        RecordingStorage::Directory(root) => storage::Settings::Directory(root.clone()),
+        RecordingStorage::S3(s3) => storage::Settings::S3(storage::S3Settings {
+            bucket: s3.bucket.clone(),
+            prefix: s3.prefix.clone(),
+            endpoint: s3.endpoint.as_ref().map(ToString::to_string),
+            region: s3.region.clone(),
+            credentials: s3.credentials.clone(),
+        }),
+    }
+}
+
+/// Recordings are collected, and deleted when their time is over, where Asterisk writes some.
+fn spawn_recording(
+    supervisor: &mut Supervisor,
+    config: &Config,
+    storage: Option<Storage>,
+    store: &Store,
+) {
+    let Some((directory, storage)) = config.recording.directory.clone().zip(storage) else {
+        return;
+    };
+    let places = Places { directory, storage };
+    let stop = supervisor.signals().stop;
+    let collector = Collector::new(places.clone(), store.clone());
+    supervisor.spawn_until_stop("recordings", until(stop.clone(), collector.run()));
+    supervisor.spawn_until_stop(
+        "retention",
+        until(stop, recording::retention::run(places, store.clone())),
+    );
+}
+
+/// What transcribing needs to know of the configuration.
+pub fn transcription_program(config: &Transcription) -> Program {
+    Program {
+        path: transcription::process::program_path(config.worker.as_deref()),
+        memory: config.worker_memory,
+    }
+}
+
+/// Where the configuration says that models are.
+pub fn model_places(config: &Transcription) -> transcription::models::Places {
+    transcription::models::Places {
+        directory: config.model_directory.clone(),
+        named: config.models.clone(),
+    }
+}
+
+/// Recordings are transcribed wherever they can be had. Without a model this only looks for one now and then, and
+/// counts jobs.
+fn spawn_transcription(
+    supervisor: &mut Supervisor,
+    component: Component,
+    storage: Option<&Storage>,
+    config: &Config,
+    store: &Store,
+) {
+    let Some(storage) = storage else {
+        return;
+    };
+    let program = transcription_program(&config.transcription);
+    let places = model_places(&config.transcription);
+    let settings = transcription::Settings {
+        workers: config.transcription.workers,
+        max_audio: config.transcription.max_audio,
+        time_factor: config.transcription.time_factor,
+        ..transcription::Settings::new(&config.node.name, program, places)
+    };
+    let transcription = transcription::Service::new(settings, store.clone(), storage.clone());
+    let signals = supervisor.signals();
+    let shown = show_transcription(transcription.view(), component, signals.stop.clone());
+    supervisor.spawn_until_stop("transcription readiness", shown);
+    // Nothing waits for a transcript: jobs go back at once, for another daemon to begin.
+    supervisor.spawn("transcription", transcription.run(signals.drain));
+}
+
+async fn show_transcription(
+    mut view: watch::Receiver<transcription::models::View>,
+    component: Component,
+    stop: CancellationToken,
+) {
+    loop {
+        match Status::of(&view.borrow_and_update()) {
+            Status::Starting | Status::NotUsed => component.not_configured(),
+            Status::Ready => component.ready(),
+            Status::Degraded(reason) => component.degraded(reason),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = view.changed() => if changed.is_err() {
+                // It ends before this does.
+                stop.cancelled().await;
+                return;
+            },
+        }
+    }
+}
+
 /// What the API is told.
 fn api_settings(config: &Config) -> http::api::Settings {
     let http = &config.http;
@@ -208,6 +332,7 @@ fn engine_settings(config: &Config, servers: Servers) -> routing::Settings {
         max_call_seconds: seconds(
             config.routing.max_call + config.routing.ring_budget + CERTAINLY_OVER,
         ),
+        records: config.recording.directory.is_some(),
         servers,
     }
 }

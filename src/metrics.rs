@@ -40,10 +40,22 @@ pub const ARI_RECONNECTS: &str = "capconduit_ari_reconnects_total";
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
+/// Recordings, by what became of them.
+pub const RECORDINGS: &str = "capconduit_recordings_total";
+/// Files in the directory of recordings that belong to no attempt.
+pub const RECORDINGS_UNCLAIMED: &str = "capconduit_recordings_unclaimed_files";
+/// Recordings whose files are to come.
+pub const RECORDINGS_WAITING: &str = "capconduit_recordings_waiting";
+/// Room where Asterisk records.
+pub const RECORDING_FREE_BYTES: &str = "capconduit_recording_free_bytes";
 /// Transcription jobs, by state.
 pub const TRANSCRIPTION_JOBS: &str = "capconduit_transcription_jobs";
 /// Audio transcribed.
 pub const TRANSCRIPTION_AUDIO_SECONDS: &str = "capconduit_transcription_audio_seconds_total";
+/// Transcribers, by what they do.
+pub const TRANSCRIPTION_WORKERS: &str = "capconduit_transcription_workers";
+/// Attempts at transcribing that came to nothing, by reason.
+pub const TRANSCRIPTION_FAILURES: &str = "capconduit_transcription_failures_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
 /// Time from the head of an HTTP request to the head of its answer, by route and method.
@@ -166,6 +178,30 @@ pub const ALL: &[Metric] = &[
         "Time spent waiting for a database connection",
     ),
     metric(
+        RECORDINGS,
+        Kind::Counter,
+        &["outcome"],
+        "Recordings stored, missing, without sound, deleted, and failures to store one",
+    ),
+    metric(
+        RECORDINGS_UNCLAIMED,
+        Kind::Gauge,
+        &[],
+        "Files where Asterisk records that belong to no attempt",
+    ),
+    metric(
+        RECORDINGS_WAITING,
+        Kind::Gauge,
+        &[],
+        "Recordings of ended calls whose files are not stored yet",
+    ),
+    metric(
+        RECORDING_FREE_BYTES,
+        Kind::Gauge,
+        &[],
+        "Bytes free where Asterisk records",
+    ),
+    metric(
         TRANSCRIPTION_JOBS,
         Kind::Gauge,
         &["state"],
@@ -176,6 +212,18 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &[],
         "Seconds of audio transcribed",
+    ),
+    metric(
+        TRANSCRIPTION_WORKERS,
+        Kind::Gauge,
+        &["state"],
+        "Transcribers by what they do: busy, idle or down",
+    ),
+    metric(
+        TRANSCRIPTION_FAILURES,
+        Kind::Counter,
+        &["code"],
+        "Attempts at transcribing that came to nothing",
     ),
     metric(
         HTTP_REQUESTS,
@@ -302,6 +350,54 @@ pub fn usage_drift(drift: u64) {
     gauge!(USAGE_DRIFT).set(drift as f64);
 }
 
+/// What became of a recording, for [`recordings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingOutcome {
+    /// Its files are stored.
+    Stored,
+    /// Its files did not come.
+    Missing,
+    /// Its files hold no sound.
+    Empty,
+    /// Its time was over.
+    Deleted,
+    /// It could not be stored this time.
+    Failed,
+}
+
+impl RecordingOutcome {
+    /// As its label says.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Missing => "missing",
+            Self::Empty => "empty",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// This became of so many recordings.
+pub fn recordings(outcome: RecordingOutcome, recordings: u64) {
+    counter!(RECORDINGS, "outcome" => outcome.as_str()).increment(recordings);
+}
+
+/// So many files belong to no attempt.
+pub fn recordings_unclaimed(files: usize) {
+    gauge!(RECORDINGS_UNCLAIMED).set(files as f64);
+}
+
+/// The files of so many recordings are to come.
+pub fn recordings_waiting(recordings: u64) {
+    gauge!(RECORDINGS_WAITING).set(recordings as f64);
+}
+
+/// So many bytes are free where Asterisk records.
+pub fn recording_free_bytes(bytes: u64) {
+    gauge!(RECORDING_FREE_BYTES).set(bytes as f64);
+}
+
 /// A FastAGI session went wrong.
 pub fn agi_error(kind: &'static str) {
     counter!(AGI_ERRORS, "kind" => kind).increment(1);
@@ -320,6 +416,29 @@ pub fn db_pool_in_use(connections: usize) {
 /// A connection was waited for, had or not.
 pub fn db_pool_wait(elapsed: Duration) {
     histogram!(DB_POOL_WAIT_SECONDS).record(elapsed);
+}
+
+/// So many jobs are in this state.
+pub fn transcription_jobs(state: &'static str, jobs: i64) {
+    gauge!(TRANSCRIPTION_JOBS, "state" => state).set(jobs as f64);
+}
+
+/// A recording of this length was transcribed.
+pub fn transcription_audio(audio: Duration) {
+    // The exporter counts whole numbers; parts of a second are of no use here.
+    counter!(TRANSCRIPTION_AUDIO_SECONDS).increment(audio.as_millis().div_ceil(1_000) as u64);
+}
+
+/// So many transcribers are idle, busy, or cannot be started.
+pub fn transcription_workers(idle: u32, busy: u32, down: u32) {
+    for (state, workers) in [("idle", idle), ("busy", busy), ("down", down)] {
+        gauge!(TRANSCRIPTION_WORKERS, "state" => state).set(f64::from(workers));
+    }
+}
+
+/// An attempt at transcribing came to nothing. `code` is one of the program's.
+pub fn transcription_failure(code: &'static str) {
+    counter!(TRANSCRIPTION_FAILURES, "code" => code).increment(1);
 }
 
 /// A request was answered. `route` is the pattern that matched (or `none`), never the path itself, and
@@ -347,7 +466,11 @@ mod tests {
         gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");
         counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
-        gauge!(TRANSCRIPTION_JOBS, "state" => "queued").set(0.0);
+        transcription_jobs("queued", 0);
+        transcription_audio(Duration::from_secs(1));
+        transcription_workers(1, 0, 0);
+        transcription_failure("silent");
+        recordings(RecordingOutcome::Stored, 1);
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
     }

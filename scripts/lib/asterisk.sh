@@ -185,7 +185,8 @@ asterisk_enter() {
     fi
     # What Asterisk shares with the outside has the same name inside.
     dirs=("$conf" "$(dirname "$(asterisk_setting "$conf/asterisk.conf" astrundir)")"
-        "$(asterisk_setting "$conf/extensions.conf" RECORDING_DIR)")
+        "$(asterisk_setting "$conf/extensions.conf" RECORDING_DIR)"
+        "$(asterisk_setting "$conf/extensions.conf" ANNOUNCEMENT_DIR)")
     dir=$(asterisk_setting "$conf/odbc.ini" Servername)
     case "$dir" in
         /*) dirs+=("$dir") ;;

@@ -111,7 +111,7 @@ create table transcription_jobs (
             else false
         end)
 ) with (fillfactor = 70);
-create index transcription_jobs_queue_idx on transcription_jobs (state, priority desc, not_before, job_id);
+create index transcription_jobs_queue_idx on transcription_jobs (state, language, priority desc, not_before, job_id);
 create index transcription_jobs_user_id_idx on transcription_jobs (user_id, job_id desc);
 create index transcription_jobs_call_id_idx on transcription_jobs (call_id);
 

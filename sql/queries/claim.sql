@@ -10,7 +10,8 @@
 -- still and goes on.
 -- When a slot is held and when it ends is told by the database's clock, under the lock of its counter: so
 -- reservations say who held it at which moment, however long a decision or a report was on its way.
--- $1 call to go on with, or null for a new one; $2 link, $3 attempt.
+-- $1 call to go on with, or null for a new one; $2 link, $3 attempt; $27 what the stem of a recording begins
+-- with, or null where none is made.
 with same_turn as materialized (
     select campaign_id from campaign_rotations
     where campaign_id = $10::int and turn = $24 and $23::jsonb is not null
@@ -59,8 +60,9 @@ with same_turn as materialized (
     returning reservation_id, call_id
 ), attempt as (
     insert into call_attempts (call_id, attempt, reservation_id, user_id, link_id, client_id,
-                               endpoint_id, offered_at, ring_timeout_seconds)
-    select call_id, $3::int, reservation_id, $9::int, $2, $17::int, $18, $15::timestamptz, $19::int
+                               endpoint_id, offered_at, ring_timeout_seconds, recording_stem)
+    select call_id, $3::int, reservation_id, $9::int, $2, $17::int, $18, $15::timestamptz, $19::int,
+           $27::text || '-' || call_id || '-' || $3::int
     from reservation
 ), decision as (
     insert into decisions (call_id, attempt, user_id, campaign_id, node_name, decided_at, verdict,

@@ -7,7 +7,8 @@
 -- all the same, the lowest id wins and `campaigns` tells.
 select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        u.status = 'active' as owner_active, a.campaign_id, a.campaigns,
-       c.routing_strategy, c.dial_timeout_seconds, r.state, r.turn,
+       c.routing_strategy, c.dial_timeout_seconds, c.recording_enabled, c.recording_announcement,
+       r.state, r.turn,
        s.id as link_id, s.client_id, cl.name as client_name,
        s.status = 'active' as link_active, cl.status = 'active' as client_active,
        s.forwarding_priority, s.weight,

@@ -16,6 +16,8 @@ pub const RESERVATION: &str = "CAPCONDUIT_RESERVATION";
 pub const CALLERID: &str = "CAPCONDUIT_CALLERID";
 /// File stem to record to; empty: do not record.
 pub const RECORDING: &str = "CAPCONDUIT_RECORDING";
+/// Sound file both sides hear before they are connected; empty: none.
+pub const ANNOUNCEMENT: &str = "CAPCONDUIT_ANNOUNCEMENT";
 /// Reason code of a refusal.
 pub const REASON: &str = "CAPCONDUIT_REASON";
 /// Q.850 cause to hang up with.

@@ -7,6 +7,7 @@ mod check;
 mod migrate;
 mod model;
 mod route;
+mod transcribe;
 mod user;
 
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ enum Command {
     Model(model::Command),
     /// Show where a call would go now. Claims and changes nothing.
     Route(route::Arguments),
+    /// Transcribe a WAV file and print what was said. Needs no database.
+    Transcribe(transcribe::Arguments),
     /// Manage accounts.
     #[command(subcommand)]
     User(user::Command),
@@ -59,6 +62,15 @@ pub fn main() -> ExitCode {
     if let Command::Model(command) = arguments.command {
         return match Transcription::load(file, &environment) {
             Ok(config) => finish(async move { model::run(&command, &config).await }, false),
+            Err(error) => config_error(&error),
+        };
+    }
+    if let Command::Transcribe(arguments) = arguments.command {
+        return match arguments.configured(file, &environment) {
+            Ok(config) => finish(
+                async move { transcribe::run(&arguments, config.as_ref()).await },
+                false,
+            ),
             Err(error) => config_error(&error),
         };
     }
@@ -116,6 +128,9 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Route(arguments) => route::run(&arguments, &config).await,
         Command::User(command) => user::run(&command, &config).await,
         Command::Model(command) => model::run(&command, &config.transcription).await,
+        Command::Transcribe(arguments) => {
+            transcribe::run(&arguments, Some(&config.transcription)).await
+        }
     }
 }
 

@@ -115,8 +115,14 @@ pub struct Stem(String);
 impl Stem {
     /// The stem of an attempt offered at a time.
     pub fn new(at: Timestamp, call_id: CallId, attempt: u32) -> Self {
-        let at = at.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
-        Self(format!("{at}-{call_id}-{attempt}"))
+        let moment = Self::moment(at);
+        Self(format!("{moment}-{call_id}-{attempt}"))
+    }
+
+    /// What the stems of attempts offered at a time begin with, for whoever does not know the call's id yet.
+    pub fn moment(at: Timestamp) -> String {
+        let at = at.to_zoned(TimeZone::UTC);
+        at.strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
     /// Reads a stem; `None` for anything [`new`](Self::new) does not make.

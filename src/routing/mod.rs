@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::domain::{
     CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, RefusalReason,
-    ReservationId, ServerName, UniqueId,
+    ReservationId, ServerName, Stem, UniqueId,
 };
 use crate::store::{self, Store};
 
@@ -87,8 +87,17 @@ pub struct Offer {
     pub ring_timeout_seconds: u32,
     /// Number to present instead of the caller's.
     pub caller_id: Option<String>,
-    /// File stem to record to.
-    pub recording: Option<String>,
+    /// What to record it as, if it is recorded.
+    pub recording: Option<Recording>,
+}
+
+/// How an attempt is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// What the names of its files begin with.
+    pub stem: Stem,
+    /// The sound file both sides hear before they are connected.
+    pub announcement: Option<String>,
 }
 
 /// Why a call is hung up.
@@ -141,6 +150,8 @@ pub struct Settings {
     pub ring_budget_seconds: u32,
     /// Hard limit of a call's life in seconds; the dialplan cuts it there.
     pub max_call_seconds: u32,
+    /// There is a place for recordings, so that campaigns may have some.
+    pub records: bool,
     /// The Asterisk servers observed, with the addresses their calls come from.
     pub servers: Vec<(ServerName, Vec<IpAddr>)>,
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
-use super::{Arrival, Engine, Error, Offer, Refusal, RouteRequest, Verdict};
+use super::{Arrival, Engine, Error, Offer, Recording, Refusal, RouteRequest, Verdict};
 use crate::clock;
 use crate::domain::disposition::AfterAttempt;
 use crate::domain::{
-    Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, decide,
+    Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, Stem, decide,
 };
 use crate::metrics;
 use crate::store::calls::{Attempt, CallUnderWay};
@@ -131,6 +131,7 @@ impl Engine {
             }
             if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()).cloned() {
                 let caller_id = caller_id_of(&view, open.link_id);
+                let announcement = view.campaign.and_then(|c| c.announcement);
                 offering.abandon().await;
                 // The call may well be talking: a question of the past, from a daemon that stood still,
                 // must not end it. What becomes of it the observers will say.
@@ -146,7 +147,7 @@ impl Engine {
                     endpoint: open.endpoint,
                     ring_timeout_seconds: open.ring_timeout_seconds,
                     caller_id,
-                    recording: None,
+                    recording: open.recording.map(|stem| Recording { stem, announcement }),
                 })));
             }
         } else if again && request.previous.is_some() {
@@ -215,6 +216,8 @@ impl Engine {
                 })
             }
             Plan::Offer(plan) => {
+                let recorded = self.settings.records && plan.campaign.recorded;
+                let moment = recorded.then(|| Stem::moment(now));
                 let claim = Claim {
                     call: row,
                     did: plan.did,
@@ -224,6 +227,7 @@ impl Engine {
                     endpoint: plan.endpoint,
                     attempt,
                     ring_timeout_seconds: plan.ring_timeout_seconds,
+                    recording: moment.as_deref(),
                     question: &plan.question,
                     decision: &plan.decision,
                     remarks: &plan.remarks,
@@ -243,7 +247,10 @@ impl Engine {
                     endpoint: plan.endpoint.to_owned(),
                     ring_timeout_seconds: plan.ring_timeout_seconds,
                     caller_id: presented_number(plan.link),
-                    recording: None,
+                    recording: recorded.then(|| Recording {
+                        stem: Stem::new(now, call_id, attempt),
+                        announcement: plan.campaign.announcement.clone(),
+                    }),
                 })))
             }
         }

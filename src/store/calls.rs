@@ -10,7 +10,7 @@ use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 use crate::domain::{
     CallId, CallerId, ClientId, DialStatus, DialledNumber, Disposition, HangupCause, LinkId,
-    ReservationId, ServerName, UniqueId,
+    ReservationId, ServerName, Stem, UniqueId,
 };
 
 /// A call that was seen and whose end is not known.
@@ -59,6 +59,8 @@ pub struct Attempt {
     pub status: Option<DialStatus>,
     /// Q.850 cause of its end.
     pub cause: Option<HangupCause>,
+    /// What it was told to record to.
+    pub recording: Option<Stem>,
 }
 
 /// What became of an attempt, for `call_attempts.outcome`.
@@ -311,7 +313,13 @@ impl Settling {
 
     /// The call is over: its open attempt is settled and its row written. `false` if it was over before.
     pub async fn end_call(self, attempt: &AttemptEnd, call: &CallEnd) -> Result<bool, Error> {
+        let now_answered = attempt.outcome == Outcome::Answered;
+        let recorded = self.attempts.iter().any(|a| {
+            let answered = a.answered_at.is_some() || a.ended_at.is_none() && now_answered;
+            a.recording.is_some() && answered
+        });
         let attempt = SettledAttempt::of(self.call.call_id, attempt);
+        let attempt = attempt.parameters();
         let close: Parameters<'_> = &[
             &self.call.call_id.0,
             &call.at,
@@ -325,13 +333,16 @@ impl Settling {
             &call.cause.map(HangupCause::text),
             &(call.attempts as i32),
         ];
-        let rows = self
-            .transaction
-            .run_and_commit(&[
-                (sql::SETTLE_ATTEMPT, &attempt.parameters()),
-                (sql::CLOSE_CALL, close),
-            ])
-            .await?;
+        let expect: Parameters<'_> = &[&self.call.call_id.0, &call.at];
+        let settle = (sql::SETTLE_ATTEMPT, &attempt[..]);
+        let close = (sql::CLOSE_CALL, close);
+        let work = self.transaction;
+        let rows = if recorded {
+            let expect = (sql::EXPECT_RECORDINGS, expect);
+            work.run_and_commit(&[settle, expect, close]).await?
+        } else {
+            work.run_and_commit(&[settle, close]).await?
+        };
         Ok(!rows.is_empty())
     }
 

@@ -41,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(2, "calls"),
     migration!(3, "access"),
     migration!(4, "api"),
+    migration!(5, "recordings"),
 ];
 
 /// The version this program works with.

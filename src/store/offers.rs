@@ -50,6 +50,10 @@ pub struct Campaign {
     pub looked_at: Timestamp,
     /// The stored rotation could not be read and starts anew.
     pub rotation_was_unreadable: bool,
+    /// Its calls are recorded.
+    pub recorded: bool,
+    /// The sound file that says so to both sides.
+    pub announcement: Option<String>,
 }
 
 /// A link of the campaign: what the decision looks at, and what dialling needs.
@@ -148,6 +152,10 @@ pub struct Claim<'a> {
     pub attempt: u32,
     /// How long it may ring.
     pub ring_timeout_seconds: u32,
+    /// What the stem of its recording begins with, see [`Stem::moment`]; `None`: it is not recorded.
+    ///
+    /// [`Stem::moment`]: crate::domain::Stem::moment
+    pub recording: Option<&'a str>,
     /// What was asked.
     pub question: &'a Question,
     /// What was decided.
@@ -321,6 +329,7 @@ impl Offering {
                     &claim.campaign.turn,
                     &claim.campaign.looked_at,
                     &call.asked_at,
+                    &claim.recording,
                 ],
             )])
             .await?;

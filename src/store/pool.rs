@@ -44,8 +44,17 @@ const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; 
     set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
     set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
 
+/// As for calls, with the patience to store the transcript of a long call.
+const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \
+    set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '30s'; \
+    set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; \
+    set timezone = 'UTC'; set search_path = public";
+
+/// Connections for jobs: each question is short, and whoever works on one can wait.
+const JOBS_CONNECTIONS: usize = 2;
+
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
-const HOT: [Sql; 9] = [
+const HOT: [Sql; 10] = [
     sql::CALL_UNDER_WAY,
     sql::ROUTING_VIEW,
     sql::LOCK_CAMPAIGN,
@@ -54,6 +63,7 @@ const HOT: [Sql; 9] = [
     sql::LOCK_CALL,
     sql::ATTEMPTS_OF_CALL,
     sql::SETTLE_ATTEMPT,
+    sql::EXPECT_RECORDINGS,
     sql::CLOSE_CALL,
 ];
 
@@ -99,6 +109,7 @@ pub struct Store {
     questions: Pool,
     api: Pool,
     export: Pool,
+    jobs: Pool,
     pub(super) totals: Arc<super::totals::Totals>,
 }
 
@@ -140,6 +151,7 @@ impl Store {
             questions: pool(settings.api_connections, "questions", SESSION, &[])?,
             api: pool(settings.api_connections, "api", API_SESSION, &[])?,
             export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
+            jobs: pool(JOBS_CONNECTIONS, "jobs", JOBS_SESSION, &[])?,
             totals: Arc::default(),
         })
     }
@@ -173,6 +185,11 @@ impl Store {
         self.export.get().await.map_err(Error::Connection)
     }
 
+    /// A connection for jobs, which must never make a call or its settling wait.
+    pub(super) async fn for_jobs(&self) -> Result<Object, Error> {
+        self.jobs.get().await.map_err(Error::Connection)
+    }
+
     /// Opens the connections for calls, so that the first calls need not. What fails is tried again when
     /// it is needed.
     pub async fn warm_up(&self) {
@@ -188,6 +205,7 @@ impl Store {
             &self.questions,
             &self.api,
             &self.export,
+            &self.jobs,
         ]
         .map(Pool::status)
         .iter()
@@ -209,6 +227,7 @@ impl Store {
         self.questions.close();
         self.api.close();
         self.export.close();
+        self.jobs.close();
     }
 }
 

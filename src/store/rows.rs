@@ -10,7 +10,7 @@ use super::sql::{self, Sql};
 use crate::domain::candidate::is_endpoint_id;
 use crate::domain::{
     CallId, CampaignId, Candidate, Cap, CapKind, ClientId, DialStatus, DidId, HangupCause, LinkId,
-    ReservationId, Rotation, Strategy, UserId,
+    ReservationId, Rotation, Stem, Strategy, UserId,
 };
 
 pub(super) struct Reader<'a> {
@@ -69,6 +69,8 @@ impl Campaign {
             turn,
             looked_at: get.column("looked_at")?,
             rotation_was_unreadable: rotation.is_err(),
+            recorded: get.column("recording_enabled")?,
+            announcement: get.column("recording_announcement")?,
             rotation: rotation.map(|Json(rotation)| rotation).unwrap_or_default(),
         }))
     }
@@ -157,6 +159,10 @@ impl Attempt {
             cause: cause
                 .and_then(|c| u8::try_from(c).ok())
                 .and_then(HangupCause::new),
+            // A stem that is none was written by somebody else, who may look for its files.
+            recording: get
+                .column::<Option<String>>("recording_stem")?
+                .and_then(|stem| Stem::parse(&stem)),
         })
     }
 }

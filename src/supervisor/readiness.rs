@@ -17,6 +17,8 @@ pub enum State {
     Ready,
     /// Does not; why, in a few words without secrets.
     NotReady(Cow<'static, str>),
+    /// Does not do all it should, which keeps no call from being routed; why.
+    Degraded(Cow<'static, str>),
     /// Is not used here, which is fine.
     NotConfigured,
 }
@@ -26,7 +28,15 @@ impl State {
         match self {
             Self::Ready => "ready",
             Self::NotReady(_) => "not ready",
+            Self::Degraded(_) => "degraded",
             Self::NotConfigured => "not configured",
+        }
+    }
+
+    fn reason(&self) -> Option<&Cow<'static, str>> {
+        match self {
+            Self::NotReady(reason) | Self::Degraded(reason) => Some(reason),
+            Self::Ready | Self::NotConfigured => None,
         }
     }
 }
@@ -66,10 +76,7 @@ impl Readiness {
         let draining = self.drain.is_cancelled();
         let all = states.values().all(|s| !matches!(s, State::NotReady(_)));
         let components = states.iter().map(|(name, state)| {
-            let reason = match state {
-                State::NotReady(reason) => Some(reason.clone()),
-                _ => None,
-            };
+            let reason = state.reason().cloned();
             let state = state.word();
             (name.clone(), ComponentReport { state, reason })
         });
@@ -83,18 +90,15 @@ impl Readiness {
     fn set(&self, name: &str, state: State) {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let word = state.word();
-        let detail = match &state {
-            State::NotReady(reason) => reason.clone(),
-            _ => "".into(),
-        };
+        let detail = state.reason().cloned().unwrap_or_default();
         let before = states.insert(name.to_owned(), state);
         drop(states);
         // Only a change of state is news: the reason of one that stays down may vary with each attempt.
         if before.is_none_or(|before| before.word() != word) {
-            if word == "not ready" {
-                tracing::warn!(component = name, reason = %detail, "component is not ready");
-            } else {
+            if detail.is_empty() {
                 tracing::info!(component = name, "component is {word}");
+            } else {
+                tracing::warn!(component = name, reason = %detail, "component is {word}");
             }
         }
     }
@@ -123,6 +127,11 @@ impl Component {
         self.set(State::NotReady(reason.into()));
     }
 
+    /// It does not do all it should, and calls are routed all the same; why.
+    pub fn degraded(&self, reason: impl Into<Cow<'static, str>>) {
+        self.set(State::Degraded(reason.into()));
+    }
+
     /// It is not used here.
     pub fn not_configured(&self) {
         self.set(State::NotConfigured);
@@ -143,9 +152,9 @@ pub struct Report {
 /// One component in the [`Report`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ComponentReport {
-    /// `ready`, `not ready` or `not configured`.
+    /// `ready`, `not ready`, `degraded` or `not configured`.
     pub state: &'static str,
-    /// Why it is not ready.
+    /// Why it is not ready or degraded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'static, str>>,
 }
@@ -180,6 +189,16 @@ mod tests {
         assert_eq!(report, expected);
 
         database.ready();
+        let transcription = readiness.component("transcription");
+        transcription.degraded("no model");
+        let report = readiness.report();
+        assert!(report.ready, "calls need no transcripts");
+        let shown = &report.components["transcription"];
+        assert_eq!(
+            (shown.state, shown.reason.as_deref()),
+            ("degraded", Some("no model"))
+        );
+
         drain.cancel();
         assert!(!readiness.report().ready && readiness.report().draining);
     }

@@ -12,3 +12,4 @@ mod ops;
 mod routing;
 mod store;
 mod support;
+mod transcription;

@@ -77,6 +77,8 @@ async fn dial(session: &mut Session, offer: &Offer) -> Result<(), Fault> {
     let call = offer.call_id.to_string();
     let attempt = offer.attempt.to_string();
     let reservation = offer.reservation_id.to_string();
+    let recording = offer.recording.as_ref();
+    let announcement = recording.and_then(|r| r.announcement.as_deref());
     let mut values = [
         (vars::ENDPOINT, &*offer.endpoint),
         (vars::TIMEOUT, &*timeout),
@@ -84,7 +86,8 @@ async fn dial(session: &mut Session, offer: &Offer) -> Result<(), Fault> {
         (vars::ATTEMPT, &*attempt),
         (vars::RESERVATION, &*reservation),
         (vars::CALLERID, offer.caller_id.as_deref().unwrap_or("")),
-        (vars::RECORDING, offer.recording.as_deref().unwrap_or("")),
+        (vars::RECORDING, recording.map_or("", |r| r.stem.as_str())),
+        (vars::ANNOUNCEMENT, announcement.unwrap_or("")),
         (vars::REASON, ""),
         (vars::CAUSE, ""),
         (vars::VERDICT, "DIAL"),
@@ -93,7 +96,7 @@ async fn dial(session: &mut Session, offer: &Offer) -> Result<(), Fault> {
     let mut kept = 0;
     for i in 0..values.len() {
         let (name, value) = values[i];
-        let free_text = matches!(name, vars::CALLERID | vars::RECORDING);
+        let free_text = matches!(name, vars::CALLERID | vars::ANNOUNCEMENT);
         if free_text && !wire::is_plain(value) {
             session.set_variable(name, value).await?;
         } else {
@@ -115,6 +118,7 @@ async fn reject(session: &mut Session, refusal: &Refusal) -> Result<(), Fault> {
         (vars::RESERVATION, ""),
         (vars::CALLERID, ""),
         (vars::RECORDING, ""),
+        (vars::ANNOUNCEMENT, ""),
         (vars::REASON, refusal.reason.as_str()),
         (vars::CAUSE, &*cause),
         (vars::VERDICT, "REJECT"),

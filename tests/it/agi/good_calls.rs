@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use capconduit::{
     agi::Limits,
-    domain::{DialStatus, HangupCause, LinkedId, ReservationId},
-    routing::{Dialled, Offer, Verdict},
+    domain::{DialStatus, HangupCause, LinkedId, ReservationId, Stem},
+    routing::{Dialled, Offer, Recording, Verdict},
 };
 
 use crate::support::{
@@ -22,7 +22,10 @@ fn dial(offer: Offer) -> ScriptedRouter {
 async fn an_offer_arrives_in_one_exchange_verdict_last() {
     let router = dial(Offer {
         caller_id: Some("+18005550199".to_owned()),
-        recording: Some("2026/11/21/7-1".to_owned()),
+        recording: Some(Recording {
+            stem: Stem::parse("20261121T081500Z-7-1").unwrap(),
+            announcement: Some("consent".to_owned()),
+        }),
         ..offer()
     });
     let daemon = AgiDaemon::start(router.clone(), Limits::default());
@@ -36,7 +39,8 @@ async fn an_offer_arrives_in_one_exchange_verdict_last() {
     assert_eq!(outcome.get("CAPCONDUIT_ATTEMPT"), "1");
     assert_eq!(outcome.get("CAPCONDUIT_RESERVATION"), "42");
     assert_eq!(outcome.get("CAPCONDUIT_CALLERID"), "+18005550199");
-    assert_eq!(outcome.get("CAPCONDUIT_RECORDING"), "2026/11/21/7-1");
+    assert_eq!(outcome.get("CAPCONDUIT_RECORDING"), "20261121T081500Z-7-1");
+    assert_eq!(outcome.get("CAPCONDUIT_ANNOUNCEMENT"), "consent");
     assert_eq!(outcome.variables["CAPCONDUIT_REASON"], "");
     assert_eq!(outcome.variables["CAPCONDUIT_CAUSE"], "");
     assert_eq!(
@@ -73,7 +77,7 @@ async fn free_text_arrives_as_it_is_and_before_the_verdict() {
     assert_eq!(outcome.commands.len(), 2);
     assert_eq!(outcome.get("CAPCONDUIT_CALLERID"), caller_id);
     assert_eq!(outcome.get("CAPCONDUIT_ENDPOINT"), "acme-west");
-    assert_eq!(outcome.order.len(), 10, "each variable once");
+    assert_eq!(outcome.order.len(), 11, "each variable once");
     assert_eq!(
         outcome.order.last().map(String::as_str),
         Some("CAPCONDUIT_VERDICT")
@@ -100,6 +104,7 @@ async fn a_refusal_leaves_nothing_of_an_offer() {
         "RESERVATION",
         "CALLERID",
         "RECORDING",
+        "ANNOUNCEMENT",
     ] {
         assert_eq!(
             outcome.variables[&format!("CAPCONDUIT_{name}")],

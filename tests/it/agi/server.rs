@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use capconduit::{
     agi::Limits,
+    domain::{CallId, Stem},
     metrics::{AGI_ERRORS, AGI_SESSIONS_ACTIVE},
-    routing::{Offer, Verdict},
+    routing::{Offer, Recording, Verdict},
 };
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
@@ -94,7 +96,10 @@ async fn values_that_cannot_be_sent_safely_give_no_verdict() {
             ..offer()
         },
         Offer {
-            recording: Some("x".repeat(2_000)),
+            recording: Some(Recording {
+                stem: Stem::new(Timestamp::UNIX_EPOCH, CallId(7), 1),
+                announcement: Some("x".repeat(2_000)),
+            }),
             ..offer()
         },
         Offer {

@@ -129,6 +129,7 @@ pub fn engine(db: &TestDb, node: &str) -> Engine {
             node: node.to_owned(),
             ring_budget_seconds: 120,
             max_call_seconds: 14_400,
+            records: true,
             servers: vec![(server(), vec![[127, 0, 0, 1].into()])],
         },
     )
