@@ -14,8 +14,11 @@ use crate::clock;
 use crate::config::Transcription;
 use crate::domain::Language;
 use crate::models::{
-    self, CATALOGUE, Event, Installer, Manifest, Source, Transcriber, Trial, Wanted, Watch,
+    self, CATALOGUE, Event, Installer, Manifest, Source, Trial, Try, Wanted, Watch,
 };
+use crate::telemetry::Chain;
+use crate::transcription::models::CheckError;
+use crate::{app, transcription};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -134,7 +137,9 @@ fn list(config: &Transcription) {
     }
     print_table(&rows);
     println!();
-    println!("Sizes are the publisher's, rounded. All hear 16 kHz; telephone speech is converted.");
+    println!(
+        "Sizes are the publisher's, rounded. Telephone speech is converted to the rate a model wants."
+    );
     println!("Models are in {}.", config.model_directory.display());
     for language in Language::ALL {
         let (directory, configured) = directory_of(config, language.as_str());
@@ -216,11 +221,19 @@ fn languages(config: &Transcription) -> Vec<String> {
     all
 }
 
-fn transcriber(config: &Transcription) -> Transcriber {
-    Transcriber {
-        program: models::program(config.worker.as_deref()),
-        memory: config.worker_memory,
-    }
+/// Has the transcriber of the configuration try models.
+fn trying(config: &Transcription) -> Try {
+    let program = app::transcription_program(config);
+    Arc::new(move |language, directory| {
+        let program = program.clone();
+        Box::pin(async move {
+            match transcription::models::check(&program, language, &directory).await {
+                Ok(_) => Trial::Passed,
+                Err(CheckError::Start(error)) => Trial::Untried(Chain(&error).to_string()),
+                Err(error) => Trial::Unusable(Chain(&error).to_string()),
+            }
+        })
+    })
 }
 
 // --- install ----------------------------------------------------------------------------------------------------
@@ -233,7 +246,7 @@ async fn install(wanted: &Wanted, config: &Transcription) -> anyhow::Result<Exit
     };
     let installer = Installer {
         directory: config.model_directory.clone(),
-        transcriber: transcriber(config),
+        try_out: trying(config),
         download: models::Download::default(),
         limits: models::Limits::default(),
         watch,
@@ -266,7 +279,7 @@ async fn install(wanted: &Wanted, config: &Transcription) -> anyhow::Result<Exit
         Some(was) => println!("{language} uses it now instead of {was}, which stays installed"),
         None => println!("{language} uses it now"),
     }
-    println!("a running daemon takes it up when it is restarted");
+    println!("a running daemon takes it up within a minute or two");
     if let (directory, true) = directory_of(config, language.as_str()) {
         eprintln!(
             "capconduit: warning: transcription.models.{language} names {}, so this model is not used \
@@ -415,7 +428,7 @@ struct Looked {
 }
 
 async fn check(model: Option<&str>, config: &Transcription) -> anyhow::Result<ExitCode> {
-    let transcriber = transcriber(config);
+    let try_out = trying(config);
     let mut failed = false;
     let all = to_check(model, config);
     if all.is_empty() {
@@ -427,7 +440,7 @@ async fn check(model: Option<&str>, config: &Transcription) -> anyhow::Result<Ex
         return Ok(ExitCode::FAILURE);
     }
     for model in all {
-        let problems = look(&model, &transcriber).await;
+        let problems = look(&model, &try_out).await;
         failed |= !problems.is_empty();
         for problem in &problems {
             println!("FAIL  {}: {problem}", model.what);
@@ -521,7 +534,7 @@ fn looked(directory: PathBuf, language: String, config: &Transcription) -> Looke
     }
 }
 
-async fn look(model: &Looked, transcriber: &Transcriber) -> Vec<String> {
+async fn look(model: &Looked, try_out: &Try) -> Vec<String> {
     let directory = model.directory.clone();
     let looked = tokio::task::spawn_blocking(move || files(&directory)).await;
     let verified = match looked {
@@ -534,7 +547,9 @@ async fn look(model: &Looked, transcriber: &Transcriber) -> Vec<String> {
     } else {
         "copied by hand, so its files cannot be verified"
     };
-    match models::try_out(transcriber, &model.language, &model.directory).await {
+    // A language of the user's own changes nothing for the trial.
+    let language = Language::parse(&model.language).unwrap_or(Language::English);
+    match try_out(language, model.directory.clone()).await {
         Trial::Passed => {
             println!("ok    {}: {files}; the transcriber can use it", model.what);
             Vec::new()

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::download::{self, Download, MARGIN};
 use super::manifest::{self, Damage, Manifest, hex, missing_parts, parts_expected, sha256_of};
-use super::trial::{Transcriber, Trial, try_out};
+use super::trial::{Trial, Try};
 use super::unpack::{self, Limits, make_directory};
 use super::{Event, Known, PUBLISHER, Watch, find, language_in, names, small};
 use crate::domain::Language;
@@ -217,7 +217,7 @@ pub struct Installer {
     /// The model directory.
     pub directory: PathBuf,
     /// Who tries them.
-    pub transcriber: Transcriber,
+    pub try_out: Try,
     /// How patiently archives are fetched.
     pub download: Download,
     /// What an archive may hold.
@@ -265,7 +265,7 @@ impl Installer {
         let place = self.directory.join(&wanted.name);
         if let Some(manifest) = whole(place.clone(), wanted).await {
             (self.watch)(Event::Trying);
-            let trial = try_out(&self.transcriber, wanted.language.as_str(), &place).await;
+            let trial = (self.try_out)(wanted.language, place.clone()).await;
             if let Trial::Unusable(problem) = trial {
                 return Err(Error::Unusable(problem));
             }
@@ -297,7 +297,7 @@ impl Installer {
             unpacked => unpacked?,
         }
         (self.watch)(Event::Trying);
-        let trial = try_out(&self.transcriber, wanted.language.as_str(), &new.0).await;
+        let trial = (self.try_out)(wanted.language, new.0.clone()).await;
         if let Trial::Unusable(problem) = trial {
             return Err(Error::Unusable(problem));
         }

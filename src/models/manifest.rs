@@ -166,7 +166,10 @@ pub(super) fn sha256_of(path: &Path) -> io::Result<([u8; 32], u64)> {
 
 /// Bytes as people compare them.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
 }
 
 /// What every model has, in the layout of Vosk's models of today and of before 2020.

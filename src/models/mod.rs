@@ -15,7 +15,7 @@ pub use catalogue::{CATALOGUE, Known, PUBLISHER, find, language_in, names, small
 pub use download::{Download, Error as DownloadError};
 pub use install::{Error as InstallError, Installed, Installer, Source, Wanted, linked};
 pub use manifest::{Damage, FILE as MANIFEST, Manifest, missing_parts, parts_expected};
-pub use trial::{Transcriber, Trial, program, try_out};
+pub use trial::{Trial, Try};
 pub use unpack::{Error as UnpackError, Limits};
 
 use std::sync::Arc;

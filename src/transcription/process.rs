@@ -149,8 +149,7 @@ impl Process {
             .args(["--memory-limit", &program.memory.to_string()])
             .env_clear()
             .current_dir("/")
-            // A terminal's Ctrl-C is for us, who put the jobs back first.
-            .process_group(0)
+            // It takes a session of its own: a terminal's Ctrl-C is for us, who put the jobs back first.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::param::page_size;
-use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit, setsid};
 use thiserror::Error;
 
 /// Why a limit could not be set.
@@ -39,6 +39,20 @@ pub fn set(memory: Option<u64>, niceness: i32) -> Result<(), LimitError> {
     }
     nice(niceness).map_err(|problem| LimitError::Nice(niceness, problem))?;
     Ok(())
+}
+
+/// How likely the kernel is to end this process, of all, for want of memory: -1000 to 1000.
+const EXPENDABLE: &str = "500";
+
+/// Lets others go first, as far as the system lets itself be told.
+///
+/// Where Linux groups processes by session (`sched_autogroup_enabled`), niceness counts within a session only: in the
+/// daemon's, this would take from the database as much as the daemon does. So it has a session of its own, which is as
+/// nice as it is.
+pub fn stand_back(niceness: i32) {
+    let _ = setsid();
+    let _ = std::fs::write("/proc/self/autogroup", niceness.clamp(-20, 19).to_string());
+    let _ = std::fs::write("/proc/self/oom_score_adj", EXPENDABLE);
 }
 
 /// What is left of the address space, if it is limited and that can be found out.

@@ -42,15 +42,13 @@ fn main() -> ExitCode {
         }
         Err(problem) => return stop(USAGE, &problem),
     };
+    limits::stand_back(options.nice);
     if let Err(problem) = limits::set(options.memory_limit, options.nice) {
         return stop(LIMITS, &problem);
     }
     let mut answers = Answers::new();
     let mut engine = Engine::new(options.models);
-    let mut requests = match Requests::listen() {
-        Ok(requests) => requests,
-        Err(problem) => return stop(PROTOCOL, &problem),
-    };
+    let mut requests = Requests::new();
     let ready = Answer::Ready {
         protocol: VERSION,
         engine_version: ENGINE_VERSION.to_owned(),

@@ -1,28 +1,19 @@
 //! Requests in and answers out, a line each.
 //!
-//! Requests are read in a thread of their own, so that the end of them is seen while a job is under way: if they ended
-//! because the process that sent them is gone, nobody waits for the job, and this process ends at once. (The signal
-//! that Linux can send at a parent's death would come at the death of the parent's *thread* that started this process,
-//! which may be one of a pool.)
+//! All in one thread: with a second one alive, each of the many small allocations of the recogniser and each of its
+//! shared pointers is atomic, which costs some percent. That nobody waits any more is seen when answering: progress is
+//! told every second. (The signal that Linux can send at a parent's death would come at the death of the parent's
+//! *thread* that started this process, which may be one of a pool.)
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
-use std::time::Duration;
+use std::io::{self, BufRead, BufReader, Read, StdinLock, Write};
 
 use capconduit_transcriber_protocol::{Answer, MAX_LINE, Request, Word};
-use rustix::process::getppid;
+use rustix::process::{Pid, getppid};
 use thiserror::Error;
-
-/// How often to look, after the last request, whether there is still somebody to answer.
-const LOOK_FOR_PARENT: Duration = Duration::from_millis(200);
 
 /// Why there is nothing more to be said.
 #[derive(Debug, Error)]
 pub enum PipeError {
-    /// No thread to read in.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
     /// Standard input.
     #[error("cannot read requests")]
     Read(#[source] io::Error),
@@ -35,66 +26,47 @@ pub enum PipeError {
     /// Standard output.
     #[error("cannot write answers")]
     Write(#[source] io::Error),
+    /// Nobody to answer.
+    #[error("the process that started this is gone")]
+    Alone,
     /// An answer that cannot be written down.
     #[error("cannot put an answer into a line")]
     Encode(#[source] serde_json::Error),
 }
 
-type Line = Result<Request, PipeError>;
-
 /// What is asked for.
 pub struct Requests {
-    lines: Receiver<Line>,
+    input: BufReader<StdinLock<'static>>,
+    line: Vec<u8>,
 }
 
 impl Requests {
-    /// Begins to read standard input.
-    pub fn listen() -> Result<Self, PipeError> {
-        let parent = getppid();
-        let (sender, lines) = sync_channel(1);
-        thread::Builder::new()
-            .name("requests".to_owned())
-            .stack_size(256 * 1024)
-            .spawn(move || {
-                read(&sender);
-                // The jobs already taken are finished, unless their answers can reach nobody.
-                drop(sender);
-                loop {
-                    thread::sleep(LOOK_FOR_PARENT);
-                    if getppid() != parent {
-                        eprintln!("capconduit-transcriber: the process that started this is gone");
-                        std::process::exit(i32::from(crate::PROTOCOL));
-                    }
-                }
-            })
-            .map_err(PipeError::Thread)?;
-        Ok(Self { lines })
+    /// On standard input.
+    pub fn new() -> Self {
+        Self {
+            input: BufReader::new(io::stdin().lock()),
+            line: Vec::new(),
+        }
     }
 
     /// The next one; none when there are no more.
     pub fn next(&mut self) -> Result<Option<Request>, PipeError> {
-        self.lines.recv().ok().transpose()
-    }
-}
-
-fn read(sender: &SyncSender<Line>) {
-    let mut input = BufReader::new(io::stdin().lock());
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let request = match (&mut input)
-            .take(MAX_LINE as u64 + 1)
-            .read_until(b'\n', &mut line)
-        {
-            Ok(0) => return,
-            Ok(_) if line.len() > MAX_LINE => Err(PipeError::TooLong),
-            Ok(_) if line.trim_ascii().is_empty() => continue,
-            Ok(_) => serde_json::from_slice(&line).map_err(PipeError::NotARequest),
-            Err(problem) => Err(PipeError::Read(problem)),
-        };
-        let last = request.is_err();
-        if sender.send(request).is_err() || last {
-            return;
+        loop {
+            self.line.clear();
+            let mut bounded = (&mut self.input).take(MAX_LINE as u64 + 1);
+            let read = bounded
+                .read_until(b'\n', &mut self.line)
+                .map_err(PipeError::Read)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read > MAX_LINE {
+                return Err(PipeError::TooLong);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                let request = serde_json::from_slice(&self.line);
+                return request.map(Some).map_err(PipeError::NotARequest);
+            }
         }
     }
 }
@@ -102,6 +74,7 @@ fn read(sender: &SyncSender<Line>) {
 /// What is answered.
 pub struct Answers {
     output: io::Stdout,
+    parent: Option<Pid>,
 }
 
 impl Answers {
@@ -109,6 +82,7 @@ impl Answers {
     pub fn new() -> Self {
         Self {
             output: io::stdout(),
+            parent: getppid(),
         }
     }
 
@@ -151,6 +125,9 @@ impl Answers {
     }
 
     fn write(&mut self, mut line: Vec<u8>) -> Result<(), PipeError> {
+        if getppid() != self.parent {
+            return Err(PipeError::Alone);
+        }
         line.push(b'\n');
         let mut output = self.output.lock();
         output

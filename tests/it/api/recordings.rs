@@ -1269,7 +1269,8 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     let queued = queued.expect(200);
     for (key, value) in [
         ("state", json!("queued")),
-        ("attempts", json!(0)),
+        ("attempts", json!(3)),
+        ("maxAttempts", json!(6)),
         ("language", json!("hi")),
         ("priority", json!(10)),
         ("error", json!(null)),

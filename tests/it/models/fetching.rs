@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use capconduit::models::{DownloadError, InstallError, Trial};
 
-use super::{ENGLISH, World, archive, assert_same_files};
+use super::{ENGLISH, World, answering, archive, assert_same_files};
 
 #[tokio::test]
 async fn a_model_is_installed() {
@@ -131,19 +131,13 @@ async fn without_tags_a_mixture_is_found_by_the_archives_checksums_and_removed()
 async fn a_complete_file_whose_installation_failed_is_not_fetched_again() {
     let mut world = World::english().await;
     let whole = archive(ENGLISH).len();
-    // A transcriber that gives up on every model.
-    let program = world.directory.path().join("transcriber");
-    let script = "#!/bin/sh\necho '{\"type\":\"ready\",\"protocol\":1,\"engine_version\":\"x\"}'\nread line\nexit 1\n";
-    std::fs::write(&program, script).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).unwrap();
-    let working = world.installer.transcriber.program.clone();
-    world.installer.transcriber.program = program;
+    let trial = world.installer.try_out.clone();
+    world.installer.try_out = answering(Trial::Unusable("it is not".to_owned()));
     let error = world.install(ENGLISH).await.unwrap_err();
     assert!(matches!(error, InstallError::Unusable(_)), "{error:?}");
     assert!(world.visible().is_empty());
     assert!(world.rests().is_empty(), "{:?}", world.rests());
-    world.installer.transcriber.program = working;
+    world.installer.try_out = trial;
     world.install(ENGLISH).await.unwrap();
     assert_eq!(world.server.sent(), whole);
     assert_eq!(world.server.asked().last().unwrap().status, 416);
