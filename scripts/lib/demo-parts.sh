@@ -265,6 +265,13 @@ url = "http://127.0.0.1:$DEMO_ARI_PORT"
 username = "capconduit"
 password_file = "$DEMO_RUN/asterisk/ari-password"
 
+[recording]
+directory = "$DEMO_RUN/asterisk/var/recordings"
+
+[transcription.models]
+en = "$REPO_ROOT/tests/fixtures/vosk/vosk-model-tiny-en-digits-8k"
+hi = "$REPO_ROOT/tests/fixtures/vosk/vosk-model-tiny-hi-digits-8k"
+
 [shutdown]
 drain_seconds = 3
 
@@ -306,6 +313,7 @@ demo_start_call_centres() {
         DEMO_CENTRES+=("$SIPP_PID")
         demo_note "$name" "$SIPP_PID"
     done
+    variables+=(-v "voice_port=$DEMO_SIP_PORT")
     demo_psql "${variables[@]}" -f sql/demo/world.sql -f sql/demo/views.sql >"$DEMO_LOG/world.log"
     sleep 0.3
     for name in "${DEMO_CENTRES[@]}"; do
@@ -320,11 +328,48 @@ demo_start_asterisk() {
         PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable \
         TRUNK_MATCH=127.0.0.1 RTP_START=$DEMO_RTP_PORT RTP_END=$((DEMO_RTP_PORT + 399)) \
         scripts/render-asterisk-config "$DEMO_ASTERISK"
+    demo_add_voices
     # Not as root: as the user of the database, whose socket it needs.
     [ "$(id -u)" -ne 0 ] || chown -R "$DEMO_USER:" "$DEMO_ASTERISK"
     asterisk_start "$DEMO_ASTERISK"
     demo_note asterisk "$(asterisk_pid "$DEMO_ASTERISK")"
     DEMO_ARI_AUTHORIZATION=$(printf 'capconduit:%s' "$(cat "$DEMO_ASTERISK/ari-password")" | base64 -w 0)
+}
+
+# People who talk: Asterisk calls itself, as a caller of the carrier's and as the call centre `echo`.
+demo_add_voices() {
+    local voices=$DEMO_ASTERISK/voices
+    mkdir -p "$voices"
+    cp tests/fixtures/vosk/en_words.wav tests/fixtures/vosk/hi_digits.wav "$voices/"
+    printf 'load = app_playback.so\n' >>"$DEMO_ASTERISK/modules.conf"
+    cat >>"$DEMO_ASTERISK/pjsip.conf" <<CONF
+
+[demo-carrier]
+type = endpoint
+context = capconduit-none
+disallow = all
+allow = alaw
+direct_media = no
+aors = demo-carrier
+
+[demo-carrier]
+type = aor
+contact = sip:127.0.0.1:$DEMO_SIP_PORT
+CONF
+    cat >>"$DEMO_ASTERISK/extensions.conf" <<CONF
+
+[capconduit-inbound](+)
+exten => echo,1,Answer()
+ same => n,Wait(7)
+ same => n,Playback($voices/hi_digits)
+ same => n,Wait(60)
+
+[demo-caller]
+exten => s,1,Wait(1)
+ same => n,Playback($voices/en_words)
+ same => n,Wait(7)
+ same => n,Hangup()
+CONF
 }
 
 demo_start_daemon() {
@@ -343,11 +388,11 @@ demo_start_daemon() {
 
 demo_daemon_ready() { http_get "$DEMO_OPS_PORT" /readyz | grep -q '"ready": *true'; }
 
-# http_get PORT PATH [AUTHORIZATION]: the body of the answer.
+# http_get PORT PATH [AUTHORIZATION [METHOD]]: the body of the answer.
 http_get() {
     local connection
     exec {connection}<>"/dev/tcp/127.0.0.1/$1" || return 1
-    printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%sConnection: close\r\n\r\n' "$2" \
+    printf '%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%sContent-Length: 0\r\nConnection: close\r\n\r\n' "${4:-GET}" "$2" \
         "${3:+Authorization: Basic $3$'\r\n'}" >&"$connection"
     sed '1,/^\r$/d' <&"$connection"
     exec {connection}>&-
@@ -381,6 +426,7 @@ demo_stop_sampler() {
 # --- calls ------------------------------------------------------------------------------------------
 
 DEMO_PLACED=0
+DEMO_SPOKEN=0
 DEMO_CARRIERS=()
 DEMO_BATCH=()
 DEMO_RUNS=0
@@ -422,13 +468,23 @@ calls_place() {
     show_ended_calls
 }
 
+# calls_speak NUMBER: a caller who says something; his call lasts about thirteen seconds.
+calls_speak() {
+    DEMO_SPOKEN=$((DEMO_SPOKEN + 1))
+    http_get "$DEMO_ARI_PORT" "/ari/channels?endpoint=PJSIP/%2B${1#+}@demo-carrier&callerId=%2B1415556000$DEMO_SPOKEN&context=demo-caller&extension=s&priority=1" \
+        "$DEMO_ARI_AUTHORIZATION" POST | grep -q '"id"' || die "a call to $1 could not be placed"
+}
+
+# Wait until what was said is transcribed.
+demo_transcribed() { [ "$(demo_psql -Atc 'select count(*) from transcripts')" -ge "$DEMO_SPOKEN" ]; }
+
 demo_carriers_done() {
     local pid
     for pid in "${DEMO_CARRIERS[@]}"; do pid_gone "$pid" || return 1; done
     DEMO_CARRIERS=()
 }
 
-demo_all_ended() { [ "$(demo_psql -Atc 'select count(*) from calls where ended_at is not null')" -ge "$DEMO_PLACED" ]; }
+demo_all_ended() { [ "$(demo_psql -Atc 'select count(*) from calls where ended_at is not null')" -ge "$((DEMO_PLACED + DEMO_SPOKEN))" ]; }
 
 # Wait until the books should be closed, and fetch the carrier's record.
 demo_settle() {

@@ -161,6 +161,23 @@ show_step() {
     printf '%s' "$SHOW_PLAIN"
 }
 
+# What was said in the recorded calls, from the transcripts.
+show_transcripts() {
+    local call caller at speaker language text last=
+    wait_for 30 'the recordings are transcribed' demo_transcribed || true
+    demo_psql -At -F '|' <<'SQL' |
+select l.id, '**' || right(l.caller_id_num, 2) || ' to ' || l.incoming_did_number,
+       to_char(make_interval(secs => s.start_ms / 1000.0), 'MI:SS'), s.speaker, s.language, s.text
+from transcripts t join transcript_segments s using (recording_id) join call_logs l on l.id = t.call_id
+order by l.id, s.segment
+SQL
+        while IFS='|' read -r call caller at speaker language text; do
+            [ "$call" = "$last" ] || printf '  %sCall %s, %s%s\n' "$SHOW_BOLD" "$call" "$caller" "$SHOW_PLAIN"
+            last=$call
+            printf '    %s  %-6s (%s)  %s\n' "$at" "$speaker" "$language" "$text"
+        done
+}
+
 # --- summary ----------------------------------------------------------------------------------------
 
 show_summary() {
@@ -215,7 +232,7 @@ show_checks() {
             failed=1
         fi
     done < <(demo_psql -At -F '|' -v placed="$DEMO_PLACED" -v sipp="$sipp" -v drift="${drift:-none}" \
-        -v channels="$channels" -v errors="$errors" -f sql/demo/checks.sql || echo 'f|the checks could not be made')
+        -v spoken="$DEMO_SPOKEN" -v channels="$channels" -v errors="$errors" -f sql/demo/checks.sql || echo 'f|the checks could not be made')
     return "$failed"
 }
 

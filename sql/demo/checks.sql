@@ -1,5 +1,5 @@
 -- The promises, checked: "ok | what" lines for scripts/demo. Variables: placed (calls wanted), sipp (calls
--- sipp made), drift (the metric), channels (Asterisk's now), errors (in the daemon's log).
+-- sipp made), spoken (calls with speech), drift (the metric), channels (Asterisk's now), errors (in the daemon's log).
 
 with log as (select * from call_logs),
 agreed as (
@@ -23,9 +23,10 @@ select ok, what from (values
                     count(*) filter (where current_total_calls = total_calls_allowed), count(*))
       from demo.links where total_calls_allowed is not null)),
     (4, :'sipp'::int = :'placed'::int and (select count(*) from demo.placed) = :'placed'::int
-        and (select count(*) from log) = :'placed'::int and (select bool_and(rows = 1) from agreed)
-        and (select count(distinct asterisk_uniqueid) from log) = :'placed'::int,
-     format('every call is logged exactly once: the carrier placed %s, the log has %s', :'sipp', (select count(*) from log))),
+        and (select count(*) from log) = :'placed'::int + :'spoken'::int and (select bool_and(rows = 1) from agreed)
+        and (select count(distinct asterisk_uniqueid) from log) = :'placed'::int + :'spoken'::int,
+     format('every call is logged exactly once: the carrier placed %s and %s with speech, the log has %s', :'sipp', :'spoken',
+            (select count(*) from log))),
     (5, (select coalesce(bool_and(same), false) from agreed),
      (select format('carrier and log agree on every outcome: %s answered, %s given up, %s refused or failed',
                     count(*) filter (where sip_status = 200), count(*) filter (where sip_status = 487),
@@ -49,6 +50,12 @@ select ok, what from (values
     (10, (select bool_and(explained) from refused),
      (select format('refused for want of a target: %s calls, and the decisions tell each cap that was reached', count(*))
       from refused)),
-    (11, :'errors'::int = 0, format('errors in the daemon''s log: %s', :'errors'))
+    (11, (select count(*) = :'spoken'::int and bool_and(caller = 'hello yes sales budget price house no support thank you'
+                                                        and agent = 'एक दो तीन चार पांच छह सात आठ नौ शून्य') from demo.conversations),
+     (select format('recorded and transcribed, each side apart and in its language: %s calls', count(*)) from demo.conversations)),
+    (12, (select count(distinct call_id) = :'spoken'::int from transcripts where search @@ transcript_query('budgets'))
+         and not exists (select from transcripts where search @@ transcript_query('insurance')),
+     'a word that was said finds the calls, another one finds none'),
+    (13, :'errors'::int = 0, format('errors in the daemon''s log: %s', :'errors'))
 ) as checks (n, ok, what)
 order by n;

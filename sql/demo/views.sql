@@ -152,3 +152,10 @@ from first_offers f
 join demo.verdicts v on v.decision_id = f.decision_id;
 
 commit;
+
+-- What was said in the recorded calls, side by side.
+create view demo.conversations as
+select s.call_id, string_agg(s.text, ' ' order by s.segment) filter (where s.speaker = 'caller') as caller,
+       string_agg(s.text, ' ' order by s.segment) filter (where s.speaker = 'agent') as agent
+from (select t.call_id, s.* from transcripts t join transcript_segments s using (recording_id)) s
+group by s.call_id;

@@ -485,6 +485,15 @@ leg() {
     printf '%s/%s\n' "$LAB/stored" "$(sql "select object_key from recording_files join recordings r using (recording_id)
         join call_logs l on l.id = r.call_id where l.caller_id_num = '$1' and leg = '$2'")"
 }
+# said CALLER SPEAKER: the words of one side.
+said() {
+    sql "select string_agg(s.text, ' ' order by s.segment) from call_logs l join transcripts t on t.call_id = l.id
+         join transcript_segments s using (recording_id) where l.caller_id_num = '$1' and s.speaker = '$2'"
+}
+# says CALLER SPEAKER WORDS
+says() { [ "$(said "$1" "$2")" = "$3" ]; }
+DIGITS='zero one two three four five six seven eight nine'
+WORDS='hello yes sales budget price house no support thank you'
 spool_is_empty() { [ -z "$(find "$ASTERISK/var/recordings" -type f)" ]; }
 
 # Both sides talk, each in its time; the recording holds them apart. An announcement is heard by both and not
@@ -503,8 +512,8 @@ case_recording() {
     eventually 5 'three calls talk' sql_is 3 "select count(*) from reservations where state = 'confirmed'"
     heard "$CARRIER"
     eventually 30 'the calls are over' nothing_open
-    eventually 10 'the recording is stored' recording_is "$plain" 'stored queued 3'
-    eventually 10 'the announced recording is stored' recording_is "$told" 'stored queued 3'
+    eventually 20 'the recording is stored and transcribed' recording_is "$plain" 'stored done 3'
+    eventually 20 'the announced recording is stored and transcribed' recording_is "$told" 'stored done 3'
     file=$(leg "$plain" caller)
     expect 'the caller is not heard on his leg' sounds "$file" 1500 5500
     expect 'the agent is heard on the leg of the caller' quiet "$file" 7500 12500
@@ -514,6 +523,12 @@ case_recording() {
     file=$(leg "$plain" mix)
     expect 'the caller is not heard in the mix' sounds "$file" 1500 5500
     expect 'the agent is not heard in the mix' sounds "$file" 7500 12500
+
+    expect "the caller said: $(said "$plain" caller)" says "$plain" caller "$DIGITS"
+    expect "the agent said: $(said "$plain" agent)" says "$plain" agent "$WORDS"
+    expect "after the announcement the agent said: $(said "$told" agent)" says "$told" agent "$WORDS"
+    expect 'what was said does not find the calls' sql_is 2 \
+        "select count(*) from transcripts where search @@ transcript_query('budgets')"
 
     expect 'the caller does not hear the announcement' tone "$VOICES/heard-caller-${told#+1}.wav" 300 1700
     expect 'the agent does not hear the announcement' tone "$VOICES/heard-agent-vtold.wav" 300 1700
@@ -539,7 +554,7 @@ case_recording() {
     daemon_kill one
     eventually 30 'the call is over' no_channels
     daemon_up one
-    eventually 30 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored queued 3'
+    eventually 30 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored done 3'
 
     # Asterisk dies.
     speak ${N}955 talks ANSWERED 1
@@ -548,7 +563,7 @@ case_recording() {
     eventually 15 'sound is on disk' sound_is_on_disk
     signal_pid KILL "$(asterisk_pid "$ASTERISK")"
     asterisk_start "$ASTERISK"
-    eventually 60 'the recording that a crash cut off is stored' recording_is "$plain" 'stored queued repaired 3'
+    eventually 60 'the recording that a crash cut off is stored' recording_is "$plain" 'stored done repaired 3'
     file=$(leg "$plain" caller)
     expect 'a repaired recording holds no speech' sounds "$file" 300 2000
     expect 'a repaired header tells the wrong length' [ "$(od -An -tu4 -j40 -N4 "$file" | tr -d ' ')" -eq $(($(stat -c %s "$file") - 44)) ]

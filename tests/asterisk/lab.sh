@@ -22,6 +22,7 @@ lab_start() {
     done
     postgres_ensure
     asterisk_ensure
+    vosk_ensure
     [ -z "$ASTERISK_TREE" ] || asterisk_need_mounts
     have curl || apt_install curl
     LAB=$(mktemp -d /tmp/capconduit-lab.XXXXXX)
@@ -238,6 +239,8 @@ password = "${3:-$(cat "$ASTERISK/ari-password")}"
 [recording]
 directory = "$ASTERISK/var/recordings"
 storage = "$LAB/stored"
+[transcription.models]
+en = "$REPO_ROOT/tests/fixtures/vosk/vosk-model-tiny-en-digits-8k"
 [shutdown]
 drain_seconds = 2
 [log]
