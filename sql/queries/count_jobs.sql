@@ -1,4 +1,4 @@
--- Jobs by state, counted up to a million.
+-- Jobs by state, counted up to a hundred thousand.
 select state, (select count(*) from (
-    select from transcription_jobs j where j.state = known.state limit 1000000) counted) as jobs
+    select from transcription_jobs j where j.state = known.state limit 100000) counted) as jobs
 from unnest(array['waiting', 'queued', 'running', 'done', 'failed', 'cancelled']) as known (state)

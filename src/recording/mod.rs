@@ -1,7 +1,7 @@
 //! Finished recordings: taken from where Asterisk writes them, registered, kept, deleted when they are too old.
 //!
 //! Asterisk writes the files of an attempt under the stem it was told. Once the call is over they are put into the
-//! [storage](crate::storage), written down, and only then deleted where they were: a crash at any moment means that
+//! [storage], written down, and only then deleted where they were: a crash at any moment means that
 //! some of it is done again. Invariants: no sound is deleted that is not stored, or whose time is not over; nothing
 //! here can hold up or fail a call.
 
