@@ -15,6 +15,7 @@ pub mod ari;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod digest;
 pub mod domain;
 pub mod http;
 pub mod metrics;

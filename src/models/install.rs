@@ -10,10 +10,11 @@ use reqwest::Url;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::download::{self, Download, MARGIN};
-use super::manifest::{self, Damage, Manifest, hex, missing_parts, parts_expected, sha256_of};
+use super::manifest::{self, Damage, Manifest, missing_parts, parts_expected, sha256_of};
 use super::trial::{Trial, Try};
 use super::unpack::{self, Limits, make_directory};
 use super::{Event, Known, PUBLISHER, Watch, find, language_in, names, small};
+use crate::digest::hex;
 use crate::domain::Language;
 
 /// An installation that did not succeed.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::digest::{self, hex};
 
 /// Its file in the model's directory.
 pub const FILE: &str = "capconduit-model.json";
@@ -147,29 +148,7 @@ fn walk(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// Checksum and length of a file.
 pub(super) fn sha256_of(path: &Path) -> io::Result<([u8; 32], u64)> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut length = 0;
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finalize().into(), length)),
-            Ok(count) => {
-                hash.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Bytes as people compare them.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
+    digest::sha256(File::open(path)?)
 }
 
 /// What every model has, in the layout of Vosk's models of today and of before 2020.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
-use sha2::{Digest as _, Sha256};
 
 use super::Error;
 use super::header::{self, State};
+use crate::digest;
 use crate::domain::{Leg, Stem};
 use crate::storage::open_regular;
 
@@ -211,27 +211,15 @@ fn copy_and(
 
 /// The digest of a file, and its length.
 pub(super) fn digest(found: &mut Found) -> Result<([u8; 32], u64), Error> {
-    let mut sum = Sha256::new();
-    let mut piece = vec![0; 256 * 1024];
-    let mut length = 0;
-    let mut read = || -> io::Result<()> {
-        found.file.seek(SeekFrom::Start(0))?;
-        loop {
-            match found.file.read(&mut piece)? {
-                0 => return Ok(()),
-                read => {
-                    sum.update(&piece[..read]);
-                    length += read as u64;
-                }
-            }
-        }
-    };
-    read().map_err(|source| Error::Spool {
+    let read = found
+        .file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| digest::sha256(&found.file));
+    read.map_err(|source| Error::Spool {
         action: "read",
         path: found.path.clone(),
         source,
-    })?;
-    Ok((sum.finalize().into(), length))
+    })
 }
 
 /// Deletes files. One that is gone is deleted already; one that was exchanged meanwhile is another file.

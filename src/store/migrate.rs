@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use crate::digest::hex;
+
 /// One file of `sql/migrations`.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
@@ -228,12 +230,7 @@ pub enum SchemaError {
 impl Migration {
     /// SHA-256 of the file, in hexadecimal.
     fn checksum(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(self.sql.as_bytes()) {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        hex(&Sha256::digest(self.sql.as_bytes()))
     }
 }
 

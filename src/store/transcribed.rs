@@ -327,7 +327,7 @@ impl Request {
         .transpose()
     }
 
-    /// Queues a job that was locked as if it were new.
+    /// Queues a job that was locked for three more attempts.
     pub async fn retry_job(
         &self,
         id: i64,

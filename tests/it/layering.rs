@@ -7,23 +7,26 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     const LEAVES: &[&str] = &[];
     Some(match module {
         "domain" => &["domain"],
-        "clock" | "password" | "telemetry" | "metrics" | "supervisor" | "config" => match module {
-            "supervisor" => &["supervisor", "telemetry"],
-            "telemetry" => &["telemetry", "config"],
-            "config" => &["config", "domain"],
-            "metrics" => &["metrics"],
-            _ => LEAVES,
-        },
-        "store" => &["store", "domain", "metrics"],
+        "clock" | "digest" | "password" | "telemetry" | "metrics" | "supervisor" | "config" => {
+            match module {
+                "supervisor" => &["supervisor", "telemetry"],
+                "telemetry" => &["telemetry", "config"],
+                "config" => &["config", "domain"],
+                "metrics" => &["metrics"],
+                _ => LEAVES,
+            }
+        }
+        "store" => &["store", "digest", "domain", "metrics"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
         "agi" => &["agi", "routing", "domain", "clock", "metrics"],
         "ari" => &["ari", "routing", "domain", "clock", "metrics"],
-        "models" => &["models", "domain", "telemetry"],
+        "models" => &["models", "digest", "domain", "telemetry"],
         "storage" => &["storage", "domain"],
         "recording" => &[
             "recording",
             "storage",
             "store",
+            "digest",
             "domain",
             "clock",
             "metrics",
@@ -43,6 +46,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "routing",
             "storage",
             "store",
+            "digest",
             "domain",
             "clock",
             "metrics",

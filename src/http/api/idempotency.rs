@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::Caller;
 use super::{Api, Problem, body, trace};
+use crate::digest::hex;
 use crate::store::idempotency::{Begun, DEAD, Kept, Key};
 use crate::telemetry::Chain;
 
@@ -174,15 +175,6 @@ fn replay(kept: Kept) -> Response {
         HeaderValue::from_static("true"),
     );
     response
-}
-
-/// Two letters or digits a byte.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, CALL_FILTER, call_filter, nothing, of_call};
 use super::{Api, Problem, audit, shown};
 use crate::domain::UserId;
+use crate::store::jobs;
 use crate::store::request::{Change, Request};
 use crate::store::transcribed::{JobFilter, JobRow};
 
@@ -53,7 +54,7 @@ pub fn operations() -> Vec<Operation> {
         )
         .tagged("transcripts", "Transcribe again what failed")
         .about(
-            "Queues a job that failed or was cancelled as if it were new. Refused with 409 for a job that is done \
+            "Queues a job that failed or was cancelled for three more attempts. Refused with 409 for a job that is done \
              (`transcription_done`) or under way (`transcription_under_way`), and if its recording is not stored \
              (`recording_not_stored`).",
         )
@@ -65,14 +66,6 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-const STATES: &[&str] = &[
-    "waiting",
-    "queued",
-    "running",
-    "done",
-    "failed",
-    "cancelled",
-];
 const LANGUAGES: &[&str] = &["en", "hi", "auto"];
 
 const FILTERS: [Parameter; 6] = [
@@ -88,7 +81,7 @@ const FILTERS: [Parameter; 6] = [
     ),
     parameter(
         "state",
-        ParameterKind::Choice(STATES),
+        ParameterKind::Choice(&jobs::STATES),
         "Only jobs of this state.",
     ),
     parameter(
@@ -258,7 +251,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<JobPage>, Pro
     let per_page = query.page(50)?.per_page;
     let filter = JobFilter {
         before: audit::cursor(&query)?,
-        state: query.choice("state", STATES)?,
+        state: query.choice("state", &jobs::STATES)?,
         language: query.choice("language", LANGUAGES)?,
         user_id: query.id("user_id"),
         call_id: call_filter(&query)?,
