@@ -44,6 +44,10 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(3, "access"),
     migration!(4, "api"),
     migration!(5, "recordings"),
+    migration!(6, "ownership"),
+    migration!(7, "realtime"),
+    migration!(8, "growth"),
+    migration!(9, "numbers"),
 ];
 
 /// The version this program works with.
