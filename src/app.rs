@@ -427,7 +427,8 @@ async fn show_link(
 ) {
     loop {
         match &*state.borrow_and_update() {
-            LinkState::InSync { .. } => component.ready(),
+            LinkState::InSync { warnings, .. } if warnings.is_empty() => component.ready(),
+            LinkState::InSync { warnings, .. } => component.degraded(warnings.join("; ")),
             LinkState::Connecting => component.not_ready("connecting"),
             LinkState::OutOfSync { reason } => {
                 component.not_ready(format!("out of sync: {reason}"));

@@ -37,6 +37,8 @@ pub const ARI_EVENTS: &str = "capconduit_ari_events_total";
 /// Times the event stream of a server was connected anew.
 pub const ARI_RECONNECTS: &str = "capconduit_ari_reconnects_total";
 /// Database connections in use.
+pub const SERVER_CONFLICTS: &str = "capconduit_server_conflicts";
+/// See [`ALL`].
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
@@ -164,6 +166,12 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &["server"],
         "Times the ARI stream was connected anew",
+    ),
+    metric(
+        SERVER_CONFLICTS,
+        Kind::Gauge,
+        &["server", "kind"],
+        "Asterisk servers that share a name, a system name, an address or a machine; must stay 0",
     ),
     metric(
         DB_POOL_IN_USE,
@@ -345,6 +353,11 @@ pub fn reconcile_repairs(kind: &'static str, repairs: u64) {
     counter!(RECONCILE_REPAIRS, "kind" => kind).increment(repairs);
 }
 
+/// Something is wrong with a server's name; see `docs/observability.md` for the kinds.
+pub fn server_conflicts(server: &str, kind: &'static str, conflicts: u64) {
+    gauge!(SERVER_CONFLICTS, "server" => server.to_owned(), "kind" => kind).set(conflicts as f64);
+}
+
 /// The usage counters differ from the open reservations by this much, all links together.
 pub fn usage_drift(drift: u64) {
     gauge!(USAGE_DRIFT).set(drift as f64);
@@ -462,6 +475,7 @@ mod tests {
         route_decision("dial", "none", Duration::from_millis(3));
         reservations_open("held", 1);
         reconcile_repairs("gone", 1);
+        server_conflicts("pbx1", "name", 0);
         agi_error("timeout");
         gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");

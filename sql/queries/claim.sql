@@ -5,13 +5,15 @@
 -- has seen ($24). The link's row is locked because answered calls are counted there. Rows are locked in
 -- the order rotation, call, link, usage, as everywhere.
 --
--- Two things make a claim too late: the call ended after the question was asked ($26), or the decision is so
--- old ($25, by the database's own clock) that its question was given up. Both happen when something stood
--- still and goes on.
--- When a slot is held and when it ends is told by the database's clock, under the lock of its counter: so
--- reservations say who held it at which moment, however long a decision or a report was on its way.
+-- Two things make a claim too late: the call ended after the question was asked ($26), or its question was given up
+-- meanwhile ($25). Both happen when something stood still and goes on. All times are the database's, $15 that of the
+-- look.
+-- When a slot is held and when it ends is told under the lock of its counter: so reservations say who held it at
+-- which moment, however long a decision or a report was on its way.
 -- $1 call to go on with, or null for a new one; $2 link, $3 attempt; $27 what the stem of a recording begins
--- with, or null where none is made.
+-- with, or null where none is made. $28 what the Asterisk calls itself, $29 the server its address suggests, $30 the
+-- daemon that sees its channel (on server $7), $31 when that was made, $32 the key to use instead of the unique id, $33 the call of
+-- the same channel that ended for this one to begin.
 with same_turn as materialized (
     select campaign_id from campaign_rotations
     where campaign_id = $10::int and turn = $24 and $23::jsonb is not null
@@ -27,8 +29,10 @@ with same_turn as materialized (
     where id = $2 and status = 'active'
       and ($23::jsonb is null or exists (select from same_turn))
       and ($1::bigint is null or exists (select from call_to_go_on))
-      and clock_timestamp() < $25::timestamptz + interval '1500 milliseconds'
-      and not exists (select from calls where ended_at >= $26 and asterisk_uniqueid = $4::varchar)
+      and clock_timestamp() < $25::timestamptz
+      and not exists (select from calls
+                      where ended_at >= $26 and asterisk_uniqueid = $4::varchar and channel = $6::varchar
+                        and call_id is distinct from $33::bigint)
     for no key update
 ), slot as (
     update link_usage u
@@ -41,9 +45,11 @@ with same_turn as materialized (
 ), new_call as (
     insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, server_name, node_name, user_id,
                        campaign_id, did_id, incoming_did_number, caller_id_num, caller_id_name,
-                       started_at, expires_at)
+                       started_at, expires_at, system_name, likely_server_name, seen_by, channel_created_at,
+                       uniqueid_key)
     select $4, $5, $6, $7, $8, $9::int, $10::int, $11::int, $12, $13, $14,
-           $15::timestamptz, $15::timestamptz + make_interval(secs => $16)
+           $15::timestamptz, $15::timestamptz + make_interval(secs => $16), $28::text, $29::text, $30::text,
+           $31::timestamptz, $32::varchar
     from slot
     where $1::bigint is null
     returning call_id

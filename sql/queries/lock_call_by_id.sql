@@ -1,6 +1,7 @@
 -- As lock_call, by our own id ($1).
-select call_id, asterisk_uniqueid, channel, incoming_did_number, caller_id_num, started_at, refused_at,
-       refusal_reason, over_at
-from calls
-where call_id = $1 and ended_at is null
-for update
+select c.call_id, c.asterisk_uniqueid, c.channel, c.incoming_did_number, c.caller_id_num, c.started_at, c.refused_at,
+       c.refusal_reason, c.over_at, c.system_name, c.server_name, c.uniqueid_under_way, true as observed,
+       clock_timestamp() as now
+from calls c
+where c.call_id = $1 and c.ended_at is null
+for update of c

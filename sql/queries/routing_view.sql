@@ -1,14 +1,14 @@
 -- Everything a decision looks at, in one view of the database, for a dialled number in any of its spellings
 -- ($1, the dialled one first): the DID and its owner, the campaign that takes its calls with whose turn it
--- is, and a row for each of the campaign's links, active or not. One row with nulls where there is no
--- campaign or no link; no row for an unknown number.
+-- is (in the first row), and a row for each of the campaign's links, active or not. One row with nulls where there
+-- is no DID, no campaign or no link.
 --
 -- Campaigns of other owners do not count. Several active ones are refused when saved; should there be some
 -- all the same, the lowest id wins and `campaigns` tells.
 select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        u.status = 'active' as owner_active, a.campaign_id, a.campaigns,
        c.routing_strategy, c.dial_timeout_seconds, c.recording_enabled, c.recording_announcement,
-       r.state, r.turn,
+       case when row_number() over (order by s.id) = 1 then r.state end as state, r.turn,
        s.id as link_id, s.client_id, cl.name as client_name,
        s.status = 'active' as link_active, cl.status = 'active' as client_active,
        s.forwarding_priority, s.weight,
@@ -17,14 +17,15 @@ select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        e.id as endpoint_id, e.callerid,
        coalesce(o.contact, '') <> '' as has_address,
        clock_timestamp() as looked_at
-from (
+from (select) question
+left join (
     select id, number, status, user_id
     from dids
     where number = any ($1::text[])
     order by array_position($1::text[], number::text)
     limit 1
-) d
-join users u on u.id = d.user_id
+) d on true
+left join users u on u.id = d.user_id
 cross join lateral (
     select min(c2.id) as campaign_id, count(*) as campaigns
     from campaign_dids cd

@@ -12,7 +12,7 @@ use super::{
     wire::Environment,
 };
 use crate::{
-    domain::{CallerId, DialledNumber, LinkedId, UniqueId},
+    domain::{CallerId, DialledNumber, LinkedId, SystemName, UniqueId},
     routing::Arrival,
 };
 
@@ -52,7 +52,8 @@ pub async fn run<R: Router>(
     let environment = session.environment()?;
     match Script::find(environment.script).ok_or(Fault::UnknownScript)? {
         Script::Route => {
-            let request = route::request(&environment, session.peer())?;
+            let patience = session.limits().decision;
+            let request = route::request(&environment, session.peer(), patience)?;
             let uniqueid = request.arrival.uniqueid.as_str();
             let span = info_span!("agi", script = "route", call.uniqueid = uniqueid);
             let answering = route::run(session, router, request, faults);
@@ -91,13 +92,21 @@ where
     work.await.map(|_| None).map_err(failed)
 }
 
-/// The call, as the environment tells it. `did` and `linkedid` are what the dialplan said of them.
+/// What the dialplan says of a call in the arguments of a script.
+#[derive(Debug, Default)]
+struct Said<'a> {
+    did: Option<Cow<'a, str>>,
+    linkedid: Option<Cow<'a, str>>,
+    system_name: Option<Cow<'a, str>>,
+}
+
+/// The call, as the environment tells it and the dialplan says.
 fn arrival(
     environment: &Environment<'_>,
     peer: std::net::SocketAddr,
-    did: Option<&str>,
-    linkedid: Option<&str>,
+    said: &Said<'_>,
 ) -> Result<Arrival, Fault> {
+    let did = said.did.as_deref();
     let uniqueid = UniqueId::parse(&text(environment.uniqueid)).ok_or(Fault::NoUniqueId)?;
     let dialled = match (did, environment.dnid) {
         (Some(did), _) if !did.is_empty() => Cow::Borrowed(did),
@@ -106,7 +115,7 @@ fn arrival(
     };
     Ok(Arrival {
         uniqueid,
-        linkedid: linkedid.and_then(LinkedId::parse),
+        linkedid: said.linkedid.as_deref().and_then(LinkedId::parse),
         channel: text(environment.channel)
             .chars()
             .filter(|c| !c.is_control())
@@ -117,6 +126,7 @@ fn arrival(
             &text(environment.caller_number),
             &text(environment.caller_name),
         ),
+        system_name: said.system_name.as_deref().and_then(SystemName::parse),
         peer: Some(peer.ip().to_canonical()),
     })
 }
@@ -142,7 +152,11 @@ mod tests {
 
     fn did(environment: &Environment<'_>, said: Option<&str>) -> String {
         let peer = "[::ffff:192.0.2.7]:9".parse().expect("an address");
-        let arrival = arrival(environment, peer, said, None).expect("a call");
+        let said = Said {
+            did: said.map(Cow::Borrowed),
+            ..Said::default()
+        };
+        let arrival = arrival(environment, peer, &said).expect("a call");
         assert_eq!(arrival.peer, Some("192.0.2.7".parse().expect("an address")));
         arrival.did.as_str().to_owned()
     }
@@ -168,7 +182,7 @@ mod tests {
             let text = format!("agi_uniqueid: {uniqueid}\n\n");
             let environment = Environment::parse(text.as_bytes()).expect("valid");
             let peer = "192.0.2.7:9".parse().expect("an address");
-            let arrival = arrival(&environment, peer, None, None);
+            let arrival = arrival(&environment, peer, &Said::default());
             assert!(matches!(arrival, Err(Fault::NoUniqueId)));
         }
     }

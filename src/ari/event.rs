@@ -1,7 +1,7 @@
 //! Asterisk's events, read as far as they are needed: pure, no I/O, no clock.
 //!
-//! Unknown events and unknown fields are normal: Asterisk adds some with every release. Only two events
-//! carry facts. `Dial` reports the progress of one dialled channel by `dialstatus`: empty when it begins,
+//! Unknown events and unknown fields are normal: Asterisk adds some with every release. Only three events
+//! carry facts. `ChannelCreated` tells on which server a call is. `Dial` reports the progress of one dialled channel by `dialstatus`: empty when it begins,
 //! `RINGING`, `PROGRESS` and `PROCEEDING` on the way, then one of [`DialStatus`] at its end. `ChannelDestroyed` is
 //! the last that is heard of a channel.
 //!
@@ -11,13 +11,27 @@
 
 use std::borrow::Cow;
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::domain::{CallFact, DialStatus, HangupCause, LiveChannel, UniqueId};
+use crate::domain::fact::endpoint_of_channel;
+use crate::domain::{
+    CallFact, DialStatus, DialledOn, HangupCause, LiveChannel, ReservationId, SeenChannel,
+    ServerIdentity, SystemName, UniqueId,
+};
 
 /// The events asked of Asterisk; everything else is noise, about a hundred messages per call.
-pub const WANTED: [&str; 3] = ["Dial", "ChannelDestroyed", "ApplicationReplaced"];
+pub const WANTED: [&str; 4] = [
+    "ChannelCreated",
+    "Dial",
+    "ChannelDestroyed",
+    "ApplicationReplaced",
+];
+
+/// The channel variable by which the dialplan says what it dials on. ARI shows it where its `channelvars` name it.
+const DIALLED_ON: &str = "CC_RESERVATION";
 
 /// What a message from Asterisk means to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +47,8 @@ pub enum Event {
 /// The type of a message as a metric label: a closed set, whatever Asterisk sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// `ChannelCreated`.
+    ChannelCreated,
     /// `Dial`.
     Dial,
     /// `ChannelDestroyed`.
@@ -49,6 +65,7 @@ impl Kind {
     /// The label's value.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ChannelCreated => "ChannelCreated",
             Self::Dial => "Dial",
             Self::ChannelDestroyed => "ChannelDestroyed",
             Self::ApplicationReplaced => "ApplicationReplaced",
@@ -76,6 +93,25 @@ struct Channel<'a> {
     creationtime: Option<Cow<'a, str>>,
     #[serde(borrow)]
     dialplan: Option<Dialplan<'a>>,
+    #[serde(default)]
+    channelvars: HashMap<String, serde_json::Value>,
+}
+
+impl Channel<'_> {
+    fn seen(&self) -> Option<SeenChannel> {
+        Some(SeenChannel {
+            uniqueid: UniqueId::parse(&self.id)?,
+            name: self.name.clone().into_owned(),
+            created_at: self.creationtime.as_deref().and_then(parse_time),
+        })
+    }
+
+    fn dialled_on(&self) -> Option<DialledOn> {
+        match self.channelvars.get(DIALLED_ON)?.as_str()? {
+            "fallback" => Some(DialledOn::Fallback),
+            id => Some(DialledOn::Reservation(ReservationId(id.parse().ok()?))),
+        }
+    }
 }
 
 /// Where a channel is in the dialplan.
@@ -96,9 +132,13 @@ impl Dialplan<'_> {
 }
 
 #[derive(Deserialize)]
-struct Dial<'a> {
+struct Created<'a> {
     #[serde(borrow)]
-    timestamp: Option<Cow<'a, str>>,
+    channel: Channel<'a>,
+}
+
+#[derive(Deserialize)]
+struct Dial<'a> {
     /// Absent where nobody calls, as in an `Originate`.
     #[serde(borrow)]
     caller: Option<Channel<'a>>,
@@ -114,8 +154,6 @@ struct Dial<'a> {
 #[derive(Deserialize)]
 struct Destroyed<'a> {
     #[serde(borrow)]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     channel: Channel<'a>,
     cause: Option<i64>,
 }
@@ -126,14 +164,11 @@ struct Replaced<'a> {
     application: Cow<'a, str>,
 }
 
-/// Reads one message. `app` is our application name, `received_at` stands in for a missing time.
-pub fn decode(
-    text: &str,
-    app: &str,
-    received_at: Timestamp,
-) -> (Kind, Result<Event, serde_json::Error>) {
+/// Reads one message. `app` is our application name.
+pub fn decode(text: &str, app: &str) -> (Kind, Result<Event, serde_json::Error>) {
     let kind = match serde_json::from_str::<Head>(text) {
         Ok(head) => match &*head.kind {
+            "ChannelCreated" => Kind::ChannelCreated,
             "Dial" => Kind::Dial,
             "ChannelDestroyed" => Kind::ChannelDestroyed,
             "ApplicationReplaced" => Kind::ApplicationReplaced,
@@ -142,10 +177,10 @@ pub fn decode(
         Err(error) => return (Kind::Malformed, Err(error)),
     };
     let event = match kind {
-        Kind::Dial => serde_json::from_str(text).map(|dial| dial_fact(&dial, received_at)),
-        Kind::ChannelDestroyed => {
-            serde_json::from_str(text).map(|destroyed| gone_fact(&destroyed, received_at))
-        }
+        Kind::ChannelCreated => serde_json::from_str(text)
+            .map(|created: Created| created.channel.seen().map(CallFact::Made).map(Event::Fact)),
+        Kind::Dial => serde_json::from_str(text).map(|dial| dial_fact(&dial)),
+        Kind::ChannelDestroyed => serde_json::from_str(text).map(|destroyed| gone_fact(&destroyed)),
         Kind::ApplicationReplaced => serde_json::from_str(text)
             // One socket may serve several applications; only ours concerns us.
             .map(|replaced: Replaced| (replaced.application == app).then_some(Event::Replaced)),
@@ -157,43 +192,36 @@ pub fn decode(
     }
 }
 
-fn dial_fact(dial: &Dial, received_at: Timestamp) -> Option<Event> {
+fn dial_fact(dial: &Dial) -> Option<Event> {
     // A forwarded dial ends with CANCEL for the first channel while the call goes on: not an end.
     if dial.forward.as_ref().is_some_and(|to| !to.is_empty()) {
         return None;
     }
-    let caller = UniqueId::parse(&dial.caller.as_ref()?.id)?;
+    let caller = dial.caller.as_ref()?.seen()?;
     if matches!(&*dial.dialstatus, "" | "RINGING") {
-        let leg = UniqueId::parse(&dial.peer.id)?;
+        let leg = dial.peer.seen()?;
         return Some(Event::Fact(CallFact::Dialled { caller, leg }));
     }
     let status = DialStatus::parse(&dial.dialstatus)?;
-    let endpoint = endpoint_of(&dial.peer.name)?.to_owned();
-    let at = time_or(dial.timestamp.as_deref(), received_at);
+    let endpoint = endpoint_of_channel(&dial.peer.name)?.to_owned();
     Some(Event::Fact(if status == DialStatus::Answer {
-        CallFact::Answered {
-            caller,
-            endpoint,
-            at,
-        }
+        CallFact::Answered { caller, endpoint }
     } else {
         CallFact::AttemptFailed {
             caller,
             endpoint,
             status,
-            at,
         }
     }))
 }
 
-fn gone_fact(destroyed: &Destroyed, received_at: Timestamp) -> Option<Event> {
+fn gone_fact(destroyed: &Destroyed) -> Option<Event> {
     Some(Event::Fact(CallFact::Gone {
-        channel: UniqueId::parse(&destroyed.channel.id)?,
+        channel: destroyed.channel.seen()?,
         cause: destroyed
             .cause
             .and_then(|cause| u8::try_from(cause).ok())
             .and_then(HangupCause::new),
-        at: time_or(destroyed.timestamp.as_deref(), received_at),
     }))
 }
 
@@ -207,21 +235,76 @@ pub fn decode_channels(body: &[u8]) -> Result<Vec<LiveChannel>, serde_json::Erro
         .into_iter()
         .filter_map(|channel| {
             Some(LiveChannel {
-                uniqueid: UniqueId::parse(&channel.id)?,
-                answered: channel.state == "Up",
+                channel: channel.seen()?,
+                up: channel.state == "Up",
                 dials: channel.dialplan.as_ref().and_then(Dialplan::dials),
-                created_at: channel.creationtime.as_deref().and_then(parse_time),
-                name: channel.name.into_owned(),
+                reservation: channel.dialled_on(),
             })
         })
         .collect())
 }
 
-/// The endpoint in a channel's name, `PJSIP/<endpoint>-0000002a`. The endpoint may contain dashes, the
-/// number of the channel does not. Channels of other technologies have no endpoint.
-fn endpoint_of(channel_name: &str) -> Option<&str> {
-    let (endpoint, _) = channel_name.strip_prefix("PJSIP/")?.rsplit_once('-')?;
-    (!endpoint.is_empty()).then_some(endpoint)
+#[derive(Deserialize)]
+struct Bridge<'a> {
+    #[serde(borrow)]
+    channels: Vec<Cow<'a, str>>,
+}
+
+/// Reads the answer to `GET /ari/bridges`: the channels of each bridge.
+pub fn decode_bridges(body: &[u8]) -> Result<Vec<Vec<UniqueId>>, serde_json::Error> {
+    let bridges: Vec<Bridge> = serde_json::from_slice(body)?;
+    let members = |bridge: Bridge| {
+        let ids = bridge.channels.iter();
+        ids.filter_map(|id| UniqueId::parse(id)).collect()
+    };
+    Ok(bridges.into_iter().map(members).collect())
+}
+
+#[derive(Deserialize)]
+struct Info<'a> {
+    #[serde(borrow)]
+    status: InfoStatus<'a>,
+    #[serde(borrow)]
+    system: InfoSystem<'a>,
+    #[serde(borrow)]
+    config: Option<InfoConfig<'a>>,
+}
+
+#[derive(Deserialize)]
+struct InfoStatus<'a> {
+    #[serde(borrow)]
+    startup_time: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct InfoSystem<'a> {
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    entity_id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct InfoConfig<'a> {
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
+}
+
+/// Reads the answer to `GET /ari/asterisk/info`.
+pub fn decode_info(body: &[u8]) -> Result<ServerIdentity, serde_json::Error> {
+    let info: Info = serde_json::from_slice(body)?;
+    // Where no network interface has an address, Asterisk's entity id is all zeros and names nothing.
+    let names_something = |id: &str| id.bytes().any(|b| !matches!(b, b'0' | b':'));
+    let config = info.config.as_ref();
+    Ok(ServerIdentity {
+        entity_id: Some(info.system.entity_id.to_ascii_lowercase())
+            .filter(|id| names_something(id)),
+        system_name: config
+            .and_then(|config| SystemName::parse(&config.name))
+            .map(|name| name.as_str().to_owned()),
+        startup_time: parse_time(&info.status.startup_time),
+        version: info.system.version.into_owned(),
+    })
 }
 
 /// `2026-11-21T01:02:03.456+0000`: Asterisk's offset has no colon.
@@ -229,36 +312,37 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-fn time_or(text: Option<&str>, received_at: Timestamp) -> Timestamp {
-    text.and_then(parse_time).unwrap_or(received_at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
     fn event(text: &str) -> Event {
-        decode(text, "capconduit-a", NOW).1.expect("readable")
+        decode(text, "capconduit-a").1.expect("readable")
+    }
+
+    fn seen(uniqueid: &str, name: &str) -> SeenChannel {
+        SeenChannel {
+            uniqueid: UniqueId::parse(uniqueid).expect("id"),
+            name: name.to_owned(),
+            created_at: None,
+        }
     }
 
     fn dial(peer: &str, status: &str) -> Event {
         event(&format!(
-            r#"{{"type":"Dial","timestamp":"2026-11-21T02:02:03.456+0100","dialstatus":"{status}",
+            r#"{{"type":"Dial","dialstatus":"{status}",
                 "caller":{{"id":"1795206437.0","name":"PJSIP/trunk-00000000"}},
                 "peer":{{"id":"1795206437.1","name":"{peer}"}},"later":[1,{{}}]}}"#
         ))
     }
 
     #[test]
-    fn an_answer_names_caller_endpoint_and_time() {
+    fn an_answer_names_caller_and_endpoint() {
         assert_eq!(
             dial("PJSIP/call-centre-7-0000002a", "ANSWER"),
             Event::Fact(CallFact::Answered {
-                caller: UniqueId::parse("1795206437.0").expect("id"),
+                caller: seen("1795206437.0", "PJSIP/trunk-00000000"),
                 endpoint: "call-centre-7".into(),
-                at: "2026-11-21T01:02:03.456Z".parse().expect("time"),
             })
         );
     }
@@ -286,8 +370,8 @@ mod tests {
             assert_eq!(
                 dial("PJSIP/a-1", text),
                 Event::Fact(CallFact::Dialled {
-                    caller: UniqueId::parse("1795206437.0").expect("id"),
-                    leg: UniqueId::parse("1795206437.1").expect("id"),
+                    caller: seen("1795206437.0", "PJSIP/trunk-00000000"),
+                    leg: seen("1795206437.1", "PJSIP/a-1"),
                 })
             );
         }
@@ -338,9 +422,8 @@ mod tests {
             assert_eq!(
                 event(&text),
                 Event::Fact(CallFact::Gone {
-                    channel: UniqueId::parse("1.0").expect("id"),
+                    channel: seen("1.0", ""),
                     cause: expected,
-                    at: NOW,
                 })
             );
         }
@@ -359,10 +442,10 @@ mod tests {
 
     #[test]
     fn unknown_and_malformed_messages_are_told_apart() {
-        let (kind, event) = decode(r#"{"type":"FromTheFuture","x":null}"#, "a", NOW);
+        let (kind, event) = decode(r#"{"type":"FromTheFuture","x":null}"#, "a");
         assert_eq!((kind, event.ok()), (Kind::Other, Some(Event::Irrelevant)));
         for text in ["", "{", "[]", "{}", r#"{"type":7}"#, r#"{"type":"Dial"}"#] {
-            let (kind, event) = decode(text, "a", NOW);
+            let (kind, event) = decode(text, "a");
             assert_eq!(kind, Kind::Malformed, "{text}");
             assert!(event.is_err());
         }
@@ -373,18 +456,47 @@ mod tests {
         let body = br#"[
             {"id":"1795206437.0","name":"PJSIP/trunk-0","state":"Ring",
              "creationtime":"2026-11-21T01:02:03.456+0000","new":1},
-            {"id":"1795206437.1","name":"PJSIP/a\u002d1","state":"Up"},
+            {"id":"1795206437.1","name":"PJSIP/a\u002d1","state":"Up",
+             "channelvars":{"CC_RESERVATION":"17","OTHER":""}},
             {"id":"made by another application","name":"x","state":"Up"}]"#;
         let channels = decode_channels(body).expect("readable");
         assert_eq!(channels.len(), 2);
-        assert!(!channels[0].answered);
+        assert!(!channels[0].up);
         assert_eq!(
-            channels[0].created_at,
+            channels[0].channel.created_at,
             "2026-11-21T01:02:03.456Z".parse().ok()
         );
-        assert!(channels[1].answered);
-        assert_eq!(channels[1].name, "PJSIP/a-1");
+        assert_eq!(channels[0].reservation, None);
+        assert!(channels[1].up);
+        assert_eq!(channels[1].channel.name, "PJSIP/a-1");
+        let on = DialledOn::Reservation(ReservationId(17));
+        assert_eq!(channels[1].reservation, Some(on));
         assert!(decode_channels(br#"[{"id":"1.0"},{"name":"x"}]"#).is_err());
         assert!(decode_channels(br#"{"message":"no"}"#).is_err());
+    }
+
+    #[test]
+    fn a_server_is_known_by_what_it_says_of_itself() {
+        let body = br#"{"status":{"startup_time":"2026-11-21T01:02:03.456+0000"},
+            "system":{"version":"22.5.2","entity_id":"AA:00:00:00:00:01"},"config":{"name":"pbx1"}}"#;
+        let identity = decode_info(body).expect("readable");
+        assert_eq!(identity.entity_id.as_deref(), Some("aa:00:00:00:00:01"));
+        assert_eq!(identity.system_name.as_deref(), Some("pbx1"));
+        assert_eq!(
+            identity.startup_time,
+            "2026-11-21T01:02:03.456Z".parse().ok()
+        );
+        let body = br#"{"status":{"startup_time":"soon"},
+            "system":{"version":"20","entity_id":"00:00:00:00:00:00"},"config":{"name":""}}"#;
+        let identity = decode_info(body).expect("readable");
+        assert_eq!((identity.entity_id, identity.system_name), (None, None));
+    }
+
+    #[test]
+    fn a_channel_made_is_a_fact() {
+        assert_eq!(
+            event(r#"{"type":"ChannelCreated","channel":{"id":"1.0","name":"PJSIP/t-1"}}"#),
+            Event::Fact(CallFact::Made(seen("1.0", "PJSIP/t-1")))
+        );
     }
 }

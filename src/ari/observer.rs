@@ -1,8 +1,9 @@
 //! Who is told what ARI saw: the engine, or a recorder in tests.
 
 use std::future::Future;
+use std::time::Instant;
 
-use crate::domain::{CallFact, LiveChannel, ServerName};
+use crate::domain::{CallFact, LiveView, ServerIdentity, ServerName};
 use crate::routing;
 
 /// What a watcher needs of the engine. Every verb may be repeated with the same facts.
@@ -12,11 +13,12 @@ pub trait CallObserver: Send + Sync + 'static {
     /// A verb that failed; it may be tried again.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Settles what was seen on `server`.
+    /// Settles what was seen on `server`, when it was heard.
     fn observe(
         &self,
         server: &ServerName,
         fact: CallFact,
+        heard: Instant,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Takes note of what was seen on `server`, before it is queued to be settled. Called by the reader of
@@ -32,21 +34,31 @@ pub trait CallObserver: Send + Sync + 'static {
         server: &ServerName,
     ) -> impl Future<Output = Result<Self::Open, Self::Error>> + Send;
 
-    /// Settles the open calls whose channels are not in `live`, adopts those that are.
+    /// Settles the open calls whose channels are not in `live`, adopts those that are. Returns what somebody should
+    /// mend, in words.
     fn reconcile(
         &self,
         server: &ServerName,
+        identity: &ServerIdentity,
         open: Self::Open,
-        live: &[LiveChannel],
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+        live: &LiveView,
+    ) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
+
+    /// The server is not watched any more.
+    fn leave(&self, server: &ServerName) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 impl CallObserver for routing::Engine {
     type Open = routing::OpenCalls;
     type Error = routing::Error;
 
-    async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Self::Error> {
-        routing::Engine::observe(self, server, fact).await
+    async fn observe(
+        &self,
+        server: &ServerName,
+        fact: CallFact,
+        heard: Instant,
+    ) -> Result<(), Self::Error> {
+        routing::Engine::observe(self, server, fact, heard).await
     }
 
     fn sight(&self, server: &ServerName, fact: &CallFact) {
@@ -64,12 +76,16 @@ impl CallObserver for routing::Engine {
     async fn reconcile(
         &self,
         server: &ServerName,
+        identity: &ServerIdentity,
         open: Self::Open,
-        live: &[LiveChannel],
-    ) -> Result<(), Self::Error> {
+        live: &LiveView,
+    ) -> Result<Vec<String>, Self::Error> {
         // What was repaired is counted and logged where it is repaired.
-        routing::Engine::reconcile(self, server, open, live)
-            .await
-            .map(drop)
+        let repairs = routing::Engine::reconcile(self, server, identity, open, live).await?;
+        Ok(repairs.warnings.iter().map(ToString::to_string).collect())
+    }
+
+    async fn leave(&self, server: &ServerName) -> Result<(), Self::Error> {
+        routing::Engine::leave(self, server).await
     }
 }

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::{Server, event};
-use crate::domain::{LiveChannel, ServerName};
+use crate::domain::{LiveChannel, ServerIdentity, ServerName, UniqueId};
 
 /// Far more than any list of channels: 20,000 of them.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -100,31 +100,6 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// What Asterisk says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// Its version, as `22.5.2`.
-    pub version: String,
-    /// When it started, as it writes it: another value means that it was restarted.
-    pub startup_time: String,
-}
-
-#[derive(Deserialize)]
-struct InfoBody {
-    status: StatusBody,
-    system: SystemBody,
-}
-
-#[derive(Deserialize)]
-struct StatusBody {
-    startup_time: String,
-}
-
-#[derive(Deserialize)]
-struct SystemBody {
-    version: String,
-}
-
 #[derive(Deserialize)]
 struct ModuleBody {
     name: String,
@@ -192,17 +167,13 @@ impl Rest {
         }
     }
 
-    /// Version and time of start.
-    pub async fn info(&self) -> Result<Info, Error> {
+    /// What the server says of itself.
+    pub async fn info(&self) -> Result<ServerIdentity, Error> {
         let path = "/ari/asterisk/info";
         let body = self.send(path, self.request(Method::GET, path)).await?;
-        let info: InfoBody = serde_json::from_slice(&body).map_err(|source| Error::Malformed {
+        event::decode_info(&body).map_err(|source| Error::Malformed {
             path: path.to_owned(),
             source,
-        })?;
-        Ok(Info {
-            version: info.system.version,
-            startup_time: info.status.startup_time,
         })
     }
 
@@ -224,6 +195,16 @@ impl Rest {
         let path = "/ari/channels";
         let body = self.send(path, self.request(Method::GET, path)).await?;
         event::decode_channels(&body).map_err(|source| Error::Malformed {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// The channels of each bridge: who talks to whom.
+    pub async fn bridges(&self) -> Result<Vec<Vec<UniqueId>>, Error> {
+        let path = "/ari/bridges";
+        let body = self.send(path, self.request(Method::GET, path)).await?;
+        event::decode_bridges(&body).map_err(|source| Error::Malformed {
             path: path.to_owned(),
             source,
         })

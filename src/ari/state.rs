@@ -13,6 +13,8 @@ pub enum LinkState {
     InSync {
         /// Since when without a break.
         since: Timestamp,
+        /// What somebody should mend all the same.
+        warnings: Vec<String>,
     },
     /// Events arrive, but some were lost or the comparison failed; it is being tried again.
     OutOfSync {
@@ -46,8 +48,10 @@ pub struct Tuning {
     pub ping_interval: Duration,
     /// For opening the stream, and for each REST request as a whole.
     pub request_timeout: Duration,
-    /// For each verb of the engine.
+    /// For each verb of the engine about one call.
     pub observe_timeout: Duration,
+    /// For a comparison, which may have many calls to end.
+    pub reconcile_timeout: Duration,
     /// How often a fact is offered to a failing engine before the comparison has to find it.
     pub observe_attempts: u32,
     /// First pause before another attempt, of anything.
@@ -71,6 +75,7 @@ impl Default for Tuning {
             ping_interval: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
             observe_timeout: Duration::from_secs(2),
+            reconcile_timeout: Duration::from_secs(20),
             observe_attempts: 3,
             backoff_first: Duration::from_millis(250),
             backoff_max: Duration::from_secs(5),

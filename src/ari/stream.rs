@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{self, Event, Kind};
 use super::rest::{self, Rest};
-use crate::clock;
 use crate::domain::CallFact;
+
+/// A fact, and when it was heard.
+pub type Heard = (CallFact, std::time::Instant);
 
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const MAX_FRAME_BYTES: usize = 256 * 1024;
@@ -80,14 +82,14 @@ pub enum Closed {
 /// Where the reader leaves its facts. Bounded; full means dropped and [`Self::missed`].
 #[derive(Clone)]
 pub struct FactQueue {
-    facts: mpsc::Sender<CallFact>,
+    facts: mpsc::Sender<Heard>,
     missed: Arc<Notify>,
     dropped: metrics::Counter,
 }
 
 impl FactQueue {
     /// A queue for `capacity` facts of `server`, and its other end.
-    pub fn new(capacity: usize, server: &str) -> (Self, mpsc::Receiver<CallFact>) {
+    pub fn new(capacity: usize, server: &str) -> (Self, mpsc::Receiver<Heard>) {
         let (facts, receiver) = mpsc::channel(capacity);
         let dropped = metrics::counter!(
             "capconduit_ari_facts_dropped_total", "server" => server.to_owned()
@@ -104,7 +106,11 @@ impl FactQueue {
     }
 
     fn offer(&self, fact: CallFact) {
-        if self.facts.try_send(fact).is_err() {
+        if self
+            .facts
+            .try_send((fact, std::time::Instant::now()))
+            .is_err()
+        {
             self.dropped.increment(1);
             self.missed.notify_one();
         }
@@ -226,7 +232,7 @@ impl EventStream {
                     match self.decode(&text, &mut malformed_before) {
                         Event::Fact(fact) => {
                             sight(&fact);
-                            if !matches!(fact, CallFact::Dialled { .. }) {
+                            if !matches!(fact, CallFact::Dialled { .. } | CallFact::Made(_)) {
                                 queue.offer(fact);
                             }
                         }
@@ -240,7 +246,7 @@ impl EventStream {
 
     /// A message that cannot be read is no reason to stop: if it was a fact, the sweep finds it.
     fn decode(&self, text: &str, malformed_before: &mut bool) -> Event {
-        let (kind, event) = event::decode(text, &self.app, clock::now());
+        let (kind, event) = event::decode(text, &self.app);
         crate::metrics::ari_event(kind.as_str());
         event.unwrap_or_else(|error| {
             debug_assert_eq!(kind, Kind::Malformed);

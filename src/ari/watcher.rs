@@ -18,10 +18,10 @@ use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::rest::{self, Rest};
-use super::stream::{self, Closed, FactQueue};
+use super::stream::{self, Closed, FactQueue, Heard};
 use super::{CallObserver, LinkState, Server, Tuning};
 use crate::clock;
-use crate::domain::CallFact;
+use crate::domain::{CallFact, LiveView, ServerIdentity, UniqueId};
 use crate::metrics::{ARI_CONNECTED, ARI_RECONNECTS};
 
 /// Watches one Asterisk server for as long as it runs.
@@ -31,12 +31,13 @@ pub struct Watcher<O> {
     tuning: Tuning,
     state: watch::Sender<LinkState>,
     queue: FactQueue,
-    facts: mpsc::Receiver<CallFact>,
+    facts: mpsc::Receiver<Heard>,
     /// The fact the engine failed on, first to be told again.
-    unsettled: Option<CallFact>,
+    unsettled: Option<Heard>,
     backoff: Backoff,
     connected: metrics::Gauge,
-    startup_time: Option<String>,
+    /// What the server said of itself at the last connect.
+    identity: Option<ServerIdentity>,
 }
 
 /// Why a session with Asterisk ended.
@@ -95,7 +96,7 @@ impl<O: CallObserver> Watcher<O> {
             unsettled: None,
             backoff,
             connected,
-            startup_time: None,
+            identity: None,
         })
     }
 
@@ -115,8 +116,15 @@ impl<O: CallObserver> Watcher<O> {
             () = self.watch_forever(&mut readers, &stop) => {}
         }
         finish(&mut readers).await;
-        self.observer.lose_sight(self.rest.server().name());
+        let server = self.rest.server().name();
+        self.observer.lose_sight(server);
         self.connected.set(0.0);
+        if let Err(error) = self.in_time(self.observer.leave(server)).await {
+            tracing::debug!(
+                error = &error as &dyn StdError,
+                "the others are not told that we leave"
+            );
+        }
     }
 
     async fn watch_forever(&mut self, readers: &mut JoinSet<Closed>, stop: &CancellationToken) {
@@ -213,10 +221,10 @@ impl<O: CallObserver> Watcher<O> {
                         self.unsettled = None;
                     }
                     last_sync = Instant::now();
-                    engine_answers = matches!(result, Ok(()) | Err(SyncError::Rest(_)));
+                    engine_answers = matches!(result, Ok(_) | Err(SyncError::Rest(_)));
                     match result {
-                        Ok(()) => {
-                            self.found();
+                        Ok(warnings) => {
+                            self.found(warnings);
                             sync_backoff.reset();
                             // A server that lets us in and throws us out again is not well yet.
                             if connected_at.elapsed() >= self.tuning.backoff_max {
@@ -275,11 +283,12 @@ impl<O: CallObserver> Watcher<O> {
         }
         self.connected.set(1.0);
         self.publish(LinkState::Connecting);
-        let known = self.startup_time.replace(info.startup_time.clone());
+        let known = self.identity.replace(info.clone());
         tracing::info!(
             version = info.version,
-            started = info.startup_time,
-            restarted = known.is_some_and(|known| known != info.startup_time),
+            system_name = info.system_name,
+            started = info.startup_time.map(|at| at.to_string()),
+            restarted = known.is_some_and(|known| known.startup_time != info.startup_time),
             "connected to Asterisk"
         );
         Ok(())
@@ -287,16 +296,40 @@ impl<O: CallObserver> Watcher<O> {
 
     /// Compares open calls with live channels. The calls come first: a call listed there whose channel
     /// is not in the later list is really gone.
-    async fn sync(&self) -> Result<(), SyncError<O::Error>> {
+    async fn sync(&self) -> Result<Vec<String>, SyncError<O::Error>> {
+        let identity = self.identity.clone().unwrap_or_default();
         let server = self.rest.server().name();
         let open = self
             .in_time(self.observer.open_calls(server))
             .await
             .map_err(SyncError::OpenCalls)?;
-        let live = self.rest.channels().await?;
-        self.in_time(self.observer.reconcile(server, open, &live))
-            .await
-            .map_err(SyncError::Reconcile)
+        let live = LiveView {
+            channels: self.rest.channels().await?,
+            bridges: self.bridges().await?,
+        };
+        let compared = self.observer.reconcile(server, &identity, open, &live);
+        match timeout(self.tuning.reconcile_timeout, compared).await {
+            Ok(Ok(warnings)) => Ok(warnings),
+            Ok(Err(error)) => Err(SyncError::Reconcile(error.into())),
+            Err(_) => Err(SyncError::Reconcile(EngineError::Timeout)),
+        }
+    }
+
+    /// Who talks to whom. An Asterisk that does not say costs some repairs, not the comparison.
+    async fn bridges(&self) -> Result<Option<Vec<Vec<UniqueId>>>, rest::Error> {
+        match self.rest.bridges().await {
+            Ok(bridges) => Ok(Some(bridges)),
+            Err(error @ (rest::Error::Unauthorized { .. } | rest::Error::Unreachable { .. })) => {
+                Err(error)
+            }
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn StdError,
+                    "Asterisk does not list its bridges"
+                );
+                Ok(None)
+            }
+        }
     }
 
     /// Tells the engine what waits, as far as it takes it.
@@ -315,13 +348,13 @@ impl<O: CallObserver> Watcher<O> {
     }
 
     /// Tells the engine a fact, a few times if need be.
-    async fn settle(&self, fact: CallFact) -> Result<(), EngineError<O::Error>> {
+    async fn settle(&self, (fact, heard): Heard) -> Result<(), EngineError<O::Error>> {
         let server = self.rest.server().name();
         let mut backoff = Backoff::new(self.tuning.backoff_first / 4, self.tuning.backoff_max);
         let mut attempt = 1;
         loop {
             match self
-                .in_time(self.observer.observe(server, fact.clone()))
+                .in_time(self.observer.observe(server, fact.clone(), heard))
                 .await
             {
                 Err(_) if attempt < self.tuning.observe_attempts => attempt += 1,
@@ -361,13 +394,20 @@ impl<O: CallObserver> Watcher<O> {
         }
     }
 
-    fn found(&self) {
-        if !self.state.borrow().is_in_sync() {
+    fn found(&self, warnings: Vec<String>) {
+        let before = match &*self.state.borrow() {
+            LinkState::InSync { since, warnings } => Some((*since, warnings.clone())),
+            _ => None,
+        };
+        let since = before.as_ref().map_or_else(clock::now, |(since, _)| *since);
+        if before.is_none() {
             tracing::info!("calls and channels of Asterisk are in sync");
-            self.publish(LinkState::InSync {
-                since: clock::now(),
-            });
         }
+        let known = before.map(|(_, warnings)| warnings).unwrap_or_default();
+        for warning in warnings.iter().filter(|w| !known.contains(w)) {
+            tracing::warn!("{warning}");
+        }
+        self.publish(LinkState::InSync { since, warnings });
     }
 
     fn lost(&self, reason: &str) {

@@ -91,6 +91,8 @@ pub enum Check {
     TotalCapReached,
     /// This call was offered to the link before.
     AlreadyTried,
+    /// Another transaction holds the link's row, so that its slot cannot be taken just now.
+    LinkLocked,
 }
 
 impl Check {
@@ -104,6 +106,7 @@ impl Check {
             Self::ConcurrencyCapReached => "concurrency_cap_reached",
             Self::TotalCapReached => "total_cap_reached",
             Self::AlreadyTried => "already_tried",
+            Self::LinkLocked => "link_locked",
         }
     }
 
@@ -116,24 +119,42 @@ impl Check {
     }
 }
 
-type Rule = fn(&Candidate, tried: &[LinkId]) -> Option<Check>;
+/// What the checks know of the call besides the candidate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances<'a> {
+    /// Links this call was offered to before.
+    pub tried: &'a [LinkId],
+    /// Links whose rows another transaction holds.
+    pub locked: &'a [LinkId],
+}
+
+type Rule = fn(&Candidate, Circumstances<'_>) -> Option<Check>;
 
 /// The checks in their order. A new rule is one more line here and one more code in [`Check`].
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 7] = [
     |c, _| (!c.link_active).then_some(Check::LinkInactive),
     |c, _| (!c.client_active).then_some(Check::ClientInactive),
     |c, _| (!c.dialable).then_some(Check::NoEndpoint),
     |c, _| c.cap_reached(CapKind::Concurrency, Check::ConcurrencyCapReached),
     |c, _| c.cap_reached(CapKind::Total, Check::TotalCapReached),
-    |c, tried| tried.contains(&c.link_id).then_some(Check::AlreadyTried),
+    |c, call| {
+        call.tried
+            .contains(&c.link_id)
+            .then_some(Check::AlreadyTried)
+    },
+    |c, call| {
+        call.locked
+            .contains(&c.link_id)
+            .then_some(Check::LinkLocked)
+    },
 ];
 
 impl Candidate {
     /// Runs the checks.
-    pub fn check(&self, tried: &[LinkId]) -> Check {
+    pub fn check(&self, circumstances: Circumstances<'_>) -> Check {
         RULES
             .iter()
-            .find_map(|rule| rule(self, tried))
+            .find_map(|rule| rule(self, circumstances))
             .unwrap_or(Check::Eligible)
     }
 
@@ -176,18 +197,31 @@ mod tests {
     #[test]
     fn the_first_failed_check_is_the_verdict() {
         let mut c = candidate();
-        assert_eq!(c.check(&[]), Check::Eligible);
-        assert_eq!(c.check(&[LinkId(1)]), Check::AlreadyTried);
+        let none = Circumstances::default();
+        let tried = Circumstances {
+            tried: &[LinkId(1)],
+            locked: &[LinkId(1)],
+        };
+        assert_eq!(c.check(none), Check::Eligible);
+        let locked = Circumstances {
+            tried: &[],
+            ..tried
+        };
+        assert_eq!(c.check(locked), Check::LinkLocked);
+        assert_eq!(c.check(tried), Check::AlreadyTried);
         c.caps[1].limit = Some(9);
-        assert_eq!(c.check(&[LinkId(1)]), Check::TotalCapReached);
+        assert_eq!(c.check(tried), Check::TotalCapReached);
         c.caps[0].used = 2;
-        assert_eq!(c.check(&[]), Check::ConcurrencyCapReached);
+        assert_eq!(
+            c.check(Circumstances::default()),
+            Check::ConcurrencyCapReached
+        );
         c.dialable = false;
-        assert_eq!(c.check(&[]), Check::NoEndpoint);
+        assert_eq!(c.check(Circumstances::default()), Check::NoEndpoint);
         c.client_active = false;
-        assert_eq!(c.check(&[]), Check::ClientInactive);
+        assert_eq!(c.check(Circumstances::default()), Check::ClientInactive);
         c.link_active = false;
-        assert_eq!(c.check(&[]), Check::LinkInactive);
+        assert_eq!(c.check(Circumstances::default()), Check::LinkInactive);
     }
 
     #[test]
@@ -198,9 +232,9 @@ mod tests {
             used: 0,
             limit: Some(0),
         };
-        assert_eq!(c.check(&[]), Check::TotalCapReached);
+        assert_eq!(c.check(Circumstances::default()), Check::TotalCapReached);
         c.caps[1].limit = None;
         c.caps[1].used = i64::MAX;
-        assert_eq!(c.check(&[]), Check::Eligible);
+        assert_eq!(c.check(Circumstances::default()), Check::Eligible);
     }
 }

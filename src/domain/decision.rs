@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::candidate::Circumstances;
 use super::{Candidate, Check, Disposition, LinkId, RefusalReason, Rotation};
 
 /// How a campaign orders the eligible candidates inside a tier.
@@ -53,6 +54,9 @@ pub struct Question {
     /// Links this call was offered to before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<LinkId>,
+    /// Links whose rows another transaction held when their slot was to be taken: passed over for this call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locked: Vec<LinkId>,
 }
 
 /// One candidate of a decision with its verdict.
@@ -114,9 +118,13 @@ pub fn decide(question: &Question) -> Decision {
         rotation,
         candidates,
         tried,
+        locked,
     } = question;
-    let mut checked: Vec<(&Candidate, Check)> =
-        candidates.iter().map(|c| (c, c.check(tried))).collect();
+    let circumstances = Circumstances { tried, locked };
+    let mut checked: Vec<(&Candidate, Check)> = candidates
+        .iter()
+        .map(|c| (c, c.check(circumstances)))
+        .collect();
     checked.sort_by_key(|(c, _)| (c.tier, c.link_id));
 
     let mut ranking = Vec::with_capacity(checked.len());
@@ -191,6 +199,7 @@ mod tests {
             rotation: Rotation::default(),
             candidates,
             tried: vec![],
+            locked: vec![],
         }
     }
 
@@ -317,7 +326,7 @@ mod tests {
                 prop_assert_eq!(ids, candidates.iter().map(|c| c.link_id).collect::<Vec<_>>());
                 for target in &decision.ranking {
                     let candidate = candidates.iter().find(|c| c.link_id == target.link_id);
-                    prop_assert_eq!(candidate.expect("known").check(&q.tried), target.verdict);
+                    prop_assert_eq!(candidate.expect("known").check(Circumstances { tried: &q.tried, locked: &[] }), target.verdict);
                 }
                 // No eligible candidate of a lower tier number stands behind one of a higher.
                 let tiers: Vec<_> = decision.ranking.iter()

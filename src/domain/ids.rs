@@ -107,6 +107,12 @@ text_id!(
     64
 );
 
+text_id!(
+    /// What an Asterisk server calls itself (`systemname` in its `asterisk.conf`): its unique ids begin with it.
+    SystemName,
+    64
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

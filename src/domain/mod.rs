@@ -27,10 +27,10 @@ pub use candidate::{Candidate, Cap, CapKind, Check};
 pub use cause::HangupCause;
 pub use decision::{Decision, Question, RankedTarget, Strategy, decide};
 pub use disposition::{DialStatus, Disposition};
-pub use fact::{CallFact, LiveChannel};
+pub use fact::{CallFact, DialledOn, LiveChannel, LiveView, SeenChannel, ServerIdentity};
 pub use ids::{
     CallId, CampaignId, ClientId, DidId, JobId, LinkId, LinkedId, RecordingId, ReservationId,
-    ServerName, UniqueId, UserId,
+    ServerName, SystemName, UniqueId, UserId,
 };
 pub use number::DialledNumber;
 pub use reason::RefusalReason;

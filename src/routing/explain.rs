@@ -49,6 +49,7 @@ fn explained(view: RoutingView) -> Explanation {
                 rotation: campaign.rotation.clone(),
                 candidates: view.links.iter().map(|l| l.candidate.clone()).collect(),
                 tried: Vec::new(),
+                locked: Vec::new(),
             };
             let decision = decide(&question);
             let refusal = decision.chosen().is_none().then(|| decision.refusal());

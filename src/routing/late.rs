@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::{EndReport, Engine, Error};
@@ -17,12 +17,12 @@ const CAPACITY: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct LateReports {
-    queue: Mutex<VecDeque<(EndReport, Timestamp)>>,
+    queue: Mutex<VecDeque<(EndReport, Instant)>>,
 }
 
 impl LateReports {
     /// Keeps a report with the time of the end it reports. `false` if there is no room.
-    pub(super) fn keep(&self, report: EndReport, at: Timestamp) -> bool {
+    pub(super) fn keep(&self, report: EndReport, at: Instant) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let room = queue.len() < CAPACITY;
         if room {
@@ -34,27 +34,42 @@ impl LateReports {
         room
     }
 
-    fn next(&self) -> Option<(EndReport, Timestamp)> {
+    fn len(&self) -> usize {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    fn next(&self) -> Option<(EndReport, Instant)> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.pop_front()
     }
 
-    fn put_back(&self, report: EndReport, at: Timestamp) {
+    fn put_back(&self, report: EndReport, at: Instant) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.push_front((report, at));
     }
 }
 
 impl Engine {
-    /// Settles what waits, until it is done or the database fails again.
+    /// Settles what waits, until it is done or the database fails again. A report that meets a lock goes to the end of
+    /// the queue, so that it does not keep the others waiting.
     pub(super) async fn settle_late_reports(&self) -> Result<(), Error> {
         let mut settled = 0_u32;
-        while let Some((report, at)) = self.late.next() {
+        let mut waiting = self.late.len();
+        while waiting > 0
+            && let Some((report, at)) = self.late.next()
+        {
+            waiting -= 1;
             match self.settle_end(&report, at).await {
                 Ok(()) => settled += 1,
-                Err(error) if error.is_transient() => {
+                Err(Error::Store(error)) if error.is_lost_connection() => {
                     self.late.put_back(report, at);
-                    return Err(error);
+                    return Err(error.into());
+                }
+                Err(error) if error.is_transient() => {
+                    self.late.keep(report, at);
                 }
                 Err(error) => error!(call.uniqueid = %report.arrival.uniqueid, %error,
                     "the end of a call cannot be settled: it is left to the sweep"),

@@ -6,25 +6,29 @@
 
 mod crowds;
 mod explain;
+mod inquiry;
 mod late;
-mod legs;
 mod offer;
 mod reconcile;
+mod servers;
 mod settle;
+mod sightings;
+mod sweep;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use jiff::Timestamp;
+use std::time::Instant;
 
 use crate::domain::{
     CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, RefusalReason,
-    ReservationId, ServerName, Stem, UniqueId,
+    ReservationId, ServerName, Stem, SystemName, UniqueId,
 };
+use crate::store::calls::AskedCall;
 use crate::store::{self, Store};
 
 pub use explain::Explanation;
 pub use reconcile::{OpenCalls, Repairs};
+pub use servers::{ConflictKind, DeclaredDead, Warning};
 
 /// What is known of a call from the channel that brought it.
 #[derive(Debug, Clone)]
@@ -39,7 +43,9 @@ pub struct Arrival {
     pub did: DialledNumber,
     /// Who called.
     pub caller: CallerId,
-    /// Address the question came from: tells which Asterisk the call is on.
+    /// What the Asterisk calls itself, if the dialplan said.
+    pub system_name: Option<SystemName>,
+    /// Address the question came from: a hint at the Asterisk the call is on, no more.
     pub peer: Option<IpAddr>,
 }
 
@@ -59,8 +65,13 @@ pub struct RouteRequest {
     pub arrival: Arrival,
     /// `None` at the first question of a call.
     pub previous: Option<PreviousAttempt>,
+    /// The slot `previous` is about, if the dialplan said. Another attempt that is open was offered in an answer that
+    /// was lost: it is offered again.
+    pub about: Option<ReservationId>,
     /// When it came. A call that ended after that wants no answer any more.
-    pub asked_at: Timestamp,
+    pub asked: Instant,
+    /// When its asker gives up: nothing is claimed or recorded for it after that.
+    pub deadline: Instant,
 }
 
 /// The answer to a [`RouteRequest`].
@@ -163,7 +174,8 @@ pub struct Engine {
     settings: Arc<Settings>,
     late: Arc<late::LateReports>,
     crowds: Arc<crowds::Crowds>,
-    legs: Arc<legs::TargetLegs>,
+    sightings: Arc<sightings::Sightings>,
+    suspects: Arc<reconcile::Suspects>,
 }
 
 /// Why the engine could not answer or settle.
@@ -178,6 +190,25 @@ pub enum Error {
     /// The call ended after the question was asked, or the question is one of the past.
     #[error("the call is over, or not where its question places it")]
     Stale,
+    /// The asker has given up before it could be answered.
+    #[error("the question could not be answered in time")]
+    Late,
+    /// Every target that could take the call is locked by somebody else.
+    #[error("the rows of every target that has room are locked by other transactions")]
+    Locked,
+    /// Another machine uses the name of an Asterisk server.
+    #[error("{0}")]
+    Contested(String),
+    /// Many calls seem to have ended at once. The next comparison decides.
+    #[error(
+        "{lost} of {open} open calls have no channel, though Asterisk was not restarted: it is asked again first"
+    )]
+    Implausible {
+        /// Calls without a channel.
+        lost: usize,
+        /// Calls compared.
+        open: usize,
+    },
 }
 
 impl Error {
@@ -189,6 +220,10 @@ impl Error {
             Self::Store(_) => "database_error",
             Self::Overtaken(_) => "overtaken",
             Self::Stale => "stale",
+            Self::Late => "late",
+            Self::Locked => "locked",
+            Self::Contested(_) => "contested_server",
+            Self::Implausible { .. } => "implausible",
         }
     }
 
@@ -196,8 +231,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Store(error) => error.is_contention() || error.is_lost_connection(),
-            Self::Overtaken(_) => true,
-            Self::Stale => false,
+            Self::Overtaken(_) | Self::Late | Self::Locked | Self::Implausible { .. } => true,
+            Self::Stale | Self::Contested(_) => false,
         }
     }
 }
@@ -210,27 +245,41 @@ impl Engine {
             settings: Arc::new(settings),
             late: Arc::default(),
             crowds: Arc::default(),
-            legs: Arc::default(),
+            sightings: Arc::default(),
+            suspects: Arc::default(),
         }
     }
 
-    /// The Asterisk a call is on, told by the address that asked. Loopback is loopback, whichever.
-    fn server_of(&self, arrival: &Arrival) -> Option<&ServerName> {
-        let peer = arrival.peer?.to_canonical();
-        self.settings
-            .servers
-            .iter()
-            .find(|(_, addresses)| {
-                addresses.iter().any(|a| {
-                    let address = a.to_canonical();
-                    address == peer || (address.is_loopback() && peer.is_loopback())
-                })
-            })
-            .map(|(name, _)| name)
+    /// The Asterisk that the address suggests which asked, if it is one only. A hint: several may share an address, and an
+    /// address may be given to another machine.
+    fn likely_server(&self, arrival: &Arrival) -> Option<&ServerName> {
+        let peer = arrival.peer?;
+        let mut servers = self.settings.servers.iter();
+        let has = |(_, addresses): &&(ServerName, Vec<IpAddr>)| {
+            addresses.iter().any(|address| same_host(*address, peer))
+        };
+        let (first, _) = servers.find(has)?;
+        servers.find(has).is_none().then_some(first)
     }
 }
 
+/// Loopback is loopback, whichever.
+fn same_host(a: IpAddr, b: IpAddr) -> bool {
+    let (a, b) = (a.to_canonical(), b.to_canonical());
+    a == b || (a.is_loopback() && b.is_loopback())
+}
+
 impl Arrival {
+    /// The call, as the tables of calls under way know it.
+    fn call(&self) -> AskedCall<'_> {
+        AskedCall {
+            uniqueid: &self.uniqueid,
+            system_name: self.system_name.as_ref(),
+            channel: &self.channel,
+            caller_number: self.caller.number.as_deref(),
+        }
+    }
+
     /// The linked id, or the unique id where the dialplan gave none.
     fn linkedid(&self) -> &str {
         let linkedid = self.linkedid.as_ref();

@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use tracing::{debug, info, warn};
+use jiff::SignedDuration;
+use tracing::{debug, info};
 
+use super::inquiry::{Inquiry, Times, has_same_number, is_same_channel};
 use super::{Arrival, Engine, Error, Offer, Recording, Refusal, RouteRequest, Verdict};
-use crate::clock;
 use crate::domain::disposition::AfterAttempt;
 use crate::domain::{
-    Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, Stem, decide,
+    Check, Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, Stem,
+    decide,
 };
 use crate::metrics;
-use crate::store::calls::{Attempt, CallUnderWay};
+use crate::store::calls::{Attempt, CallUnderWay, free_key};
 use crate::store::offers::{
     CallRow, Campaign, Claim, Concurrency, Link, Look, Offering, RefusalRow, ResolvedDid,
     RoutingView,
@@ -23,13 +24,17 @@ const RETRIES: u32 = 3;
 
 /// A question repeated within this time of an offer, without word of how that went, comes from a dialplan
 /// that never saw the offer (its daemon died or hung) and gets the same one.
-const REPEAT_WINDOW: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+const REPEAT_WINDOW: SignedDuration = SignedDuration::from_secs(15);
 
 /// What one try at a decision came to.
 enum Outcome {
     Answer(Verdict),
     /// The state changed under us; look again.
     LookAgain,
+    /// Somebody else was quicker; look again, and wait for the turn.
+    Overtaken,
+    /// Another transaction holds a row of this link for longer than it is worth waiting: the next target.
+    Locked(LinkId),
 }
 
 /// What a decision will write.
@@ -38,6 +43,8 @@ enum Plan<'a> {
     Refuse(PlannedRefusal),
     /// What was read does not fit together.
     LookAgain,
+    /// There are targets with room, but somebody else holds their rows.
+    AllLocked,
 }
 
 struct PlannedOffer<'a> {
@@ -61,131 +68,189 @@ struct PlannedRefusal {
 
 impl Engine {
     /// Answers where a call goes.
-    pub async fn route(&self, mut request: RouteRequest) -> Result<Verdict, Error> {
+    pub async fn route(&self, request: RouteRequest) -> Result<Verdict, Error> {
         let started = Instant::now();
         if let Some(previous) = request.previous {
-            self.settle_previous(&request.arrival, previous).await?;
+            self.settle_previous(&request.arrival, previous, request.about)
+                .await?;
         }
-        let mut tries = 0;
-        let verdict = loop {
-            tries += 1;
-            let may_retry = tries <= RETRIES;
-            match self.try_route(&mut request, tries > 1).await {
-                Ok(Outcome::Answer(verdict)) => break verdict,
-                Ok(Outcome::LookAgain) if may_retry => {}
-                Ok(Outcome::LookAgain) => return Err(Error::Overtaken(tries)),
-                Err(error)
-                    if may_retry && matches!(&error, Error::Store(e) if e.is_contention()) =>
-                {
-                    debug!(call.uniqueid = %request.arrival.uniqueid, %error, "decision is taken again");
-                    tokio::time::sleep(Duration::from_micros(fastrand::u64(500..5_000))).await;
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let sighting = (self.sightings).find(&request.arrival.uniqueid, &request.arrival.channel);
+        let mut inquiry = Inquiry::new(request, sighting);
+        let verdict = self.answer(&mut inquiry).await?;
         let elapsed = started.elapsed();
         let (label, reason) = match &verdict {
             Verdict::Dial(_) => ("DIAL", "none"),
             Verdict::Reject(refusal) => ("REJECT", refusal.reason.as_str()),
         };
         metrics::route_decision(label, reason, elapsed);
-        log_verdict(&request, &verdict, elapsed);
+        log_verdict(&inquiry.request, &verdict, elapsed);
         Ok(verdict)
+    }
+
+    async fn answer(&self, inquiry: &mut Inquiry) -> Result<Verdict, Error> {
+        loop {
+            inquiry.tries += 1;
+            if Instant::now() >= inquiry.request.deadline {
+                return Err(Error::Late);
+            }
+            // A locked target was no try: the next one is asked at once, for as long as the asker waits.
+            let may_retry = inquiry.tries <= RETRIES;
+            match self.try_route(inquiry).await {
+                Ok(Outcome::Answer(verdict)) => return Ok(verdict),
+                Ok(Outcome::Locked(link)) => {
+                    inquiry.locked.push(link);
+                    inquiry.tries -= 1;
+                }
+                Ok(Outcome::LookAgain) if may_retry => {}
+                Ok(Outcome::Overtaken) if may_retry => {
+                    self.crowds.note(&inquiry.request.arrival.did);
+                }
+                Ok(Outcome::LookAgain | Outcome::Overtaken) => {
+                    return Err(Error::Overtaken(inquiry.tries));
+                }
+                Err(error)
+                    if may_retry && matches!(&error, Error::Store(e) if e.is_contention()) =>
+                {
+                    debug!(call.uniqueid = %inquiry.request.arrival.uniqueid, %error,
+                        "decision is taken again");
+                    tokio::time::sleep(Duration::from_micros(fastrand::u64(500..5_000))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The first try assumes what is nearly always true: that a call's first question is about a new
     /// call, and that nobody else decides for the same campaign in this millisecond. Should it be wrong,
     /// the claim changes nothing, and the next try looks closely and waits its turn.
-    async fn try_route(&self, request: &mut RouteRequest, again: bool) -> Result<Outcome, Error> {
+    async fn try_route(&self, inquiry: &mut Inquiry) -> Result<Outcome, Error> {
+        let request = &inquiry.request;
         let arrival = &request.arrival;
+        let again = inquiry.tries > 1 || !inquiry.locked.is_empty();
         let look = Look {
-            concurrency: if again || self.crowds.contains(&arrival.did) {
+            concurrency: if inquiry.tries > 1 || self.crowds.contains(&arrival.did) {
                 Concurrency::Queued
             } else {
                 Concurrency::Optimistic
             },
-            call: (again || request.previous.is_some()).then_some(&arrival.uniqueid),
+            call: (again || request.previous.is_some() || request.about.is_some())
+                .then_some(&arrival.uniqueid),
         };
         let (view, offering) = self.store.begin_offer(&arrival.did, look).await?;
-        let now = clock::now();
-        if let Some((call, attempts)) = &view.call {
-            let call_id = call.call_id;
-            if let Some(over_at) = call.over_at {
-                // Its end was reported while this question was on its way; or it is another call.
+        let times = Times::of(request, view.looked_at);
+        let Some((call, attempts)) = self.call_of(arrival, &view) else {
+            if again && request.previous.is_some() {
+                // It was under way when we looked first, or ended just before: nobody waits for an answer.
                 offering.abandon().await;
-                if request.asked_at <= over_at {
-                    return Err(Error::Stale);
-                }
-                self.store.end_over_call(call_id).await?;
-                return Ok(Outcome::LookAgain);
+                return Err(Error::Stale);
             }
-            if !is_same_call(call, arrival) {
-                // Asterisk restarted and gave the unique id to a new call: the old one is gone.
-                offering.abandon().await;
-                warn!(call.id = %call_id, call.uniqueid = %arrival.uniqueid,
-                    "unique id of a call under way was used again: the old call is taken for lost");
-                self.close_as_lost(call_id).await?;
-                // The end just written is the other call's, not this one's.
-                request.asked_at = clock::now();
-                return Ok(Outcome::LookAgain);
-            }
-            if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()).cloned() {
-                let caller_id = caller_id_of(&view, open.link_id);
-                let announcement = view.campaign.and_then(|c| c.announcement);
-                offering.abandon().await;
-                // The call may well be talking: a question of the past, from a daemon that stood still,
-                // must not end it. What becomes of it the observers will say.
-                let repeated = open.answered_at.is_none()
-                    && now.duration_since(open.offered_at) < REPEAT_WINDOW;
-                if !repeated {
-                    return Err(Error::Stale);
-                }
-                return Ok(Outcome::Answer(Verdict::Dial(Offer {
-                    call_id,
-                    attempt: open.attempt,
-                    reservation_id: open.reservation_id,
-                    endpoint: open.endpoint,
-                    ring_timeout_seconds: open.ring_timeout_seconds,
-                    caller_id,
-                    recording: open.recording.map(|stem| Recording { stem, announcement }),
-                })));
-            }
-        } else if again && request.previous.is_some() {
-            // It was under way when we looked first, or ended just before: nobody waits for an answer.
+            return self.carry_out(inquiry, &view, None, offering, times).await;
+        };
+        let call_id = call.call_id;
+        if let Some(over_at) = call.over_at {
+            // Its end was reported while this question was on its way; or it is another call.
             offering.abandon().await;
-            return Err(Error::Stale);
+            if times.asked_at <= over_at {
+                return Err(Error::Stale);
+            }
+            self.store.end_over_call(call_id).await?;
+            return Ok(Outcome::LookAgain);
         }
-        self.carry_out(request, &view, offering, now).await
+        let talked = attempts
+            .last()
+            .filter(|last| last.answered_at.is_some() && request.previous.is_none());
+        let is_over = talked.is_some_and(|last| {
+            last.ended_at.is_some() || self.sightings.is_alone(&arrival.uniqueid, &arrival.channel)
+        });
+        if is_over || !has_same_number(call, arrival) {
+            // The caller's channel is here again after its call: transferred back, or sent on by a menu.
+            offering.abandon().await;
+            info!(call.id = %call_id, call.uniqueid = %arrival.uniqueid,
+                "the caller's channel asks for another call: the one before is over");
+            self.close_before_next(call_id).await?;
+            inquiry.before = Some(call_id);
+            return Ok(Outcome::LookAgain);
+        }
+        if let Some(open) = attempts.iter().find(|a| a.ended_at.is_none()).cloned() {
+            let caller_id = caller_id_of(&view, open.link_id);
+            let announcement = view.campaign.and_then(|c| c.announcement);
+            offering.abandon().await;
+            // The call may well be talking: a question of the past, from a daemon that stood still,
+            // must not end it. What becomes of it the observers will say. A dialplan that speaks of an earlier
+            // offer never saw this one.
+            let lost = request.about.is_some_and(|id| id != open.reservation_id);
+            let young = times.looked_at.duration_since(open.offered_at) < REPEAT_WINDOW;
+            if open.answered_at.is_some() || !(lost || young) {
+                return Err(Error::Stale);
+            }
+            return Ok(Outcome::Answer(Verdict::Dial(Offer {
+                call_id,
+                attempt: open.attempt,
+                reservation_id: open.reservation_id,
+                endpoint: open.endpoint,
+                ring_timeout_seconds: open.ring_timeout_seconds,
+                caller_id,
+                recording: open.recording.map(|stem| Recording { stem, announcement }),
+            })));
+        }
+        let found = Some((call, attempts));
+        self.carry_out(inquiry, &view, found, offering, times).await
+    }
+
+    /// Which of the calls under way with its unique id is the one that asks. Others are on other servers, or of before
+    /// a restart of Asterisk: what becomes of them their observers say.
+    fn call_of<'a>(
+        &self,
+        arrival: &Arrival,
+        view: &'a RoutingView,
+    ) -> Option<(&'a CallUnderWay, &'a [Attempt])> {
+        let sighting = self.sightings.find(&arrival.uniqueid, &arrival.channel);
+        let seen_on = sighting.as_ref().map(|s| &s.server);
+        view.calls
+            .iter()
+            .find(|(call, _)| is_same_channel(call, arrival, seen_on))
+            .map(|(call, attempts)| (call, &attempts[..]))
     }
 
     async fn carry_out(
         &self,
-        request: &RouteRequest,
+        inquiry: &Inquiry,
         view: &RoutingView,
+        found: Option<(&CallUnderWay, &[Attempt])>,
         offering: Offering,
-        now: Timestamp,
+        times: Times,
     ) -> Result<Outcome, Error> {
-        let arrival = &request.arrival;
-        let (call, attempts) = match &view.call {
-            Some((call, attempts)) => (Some(call), &attempts[..]),
-            None => (None, &[][..]),
-        };
+        let arrival = &inquiry.request.arrival;
+        let call = found.map(|(call, _)| call);
+        let attempts = found.map_or(&[][..], |(_, attempts)| attempts);
         let did = view.did.as_ref();
+        let taken: Vec<&str> = view.calls.iter().map(|(c, _)| c.key.as_str()).collect();
+        let key = match (call, taken.is_empty()) {
+            (None, false) => {
+                Some(free_key(&arrival.uniqueid, &taken).ok_or(Error::Overtaken(inquiry.tries))?)
+            }
+            _ => None,
+        };
         let row = CallRow {
             call_id: call.map(|c| c.call_id),
             uniqueid: &arrival.uniqueid,
             linkedid: arrival.linkedid(),
             channel: &arrival.channel,
-            server: self.server_of(arrival),
+            system_name: arrival.system_name.as_ref(),
+            seen: (inquiry.sighting.as_ref()).map(|s| (&s.server, s.channel.created_at)),
+            likely_server: self.likely_server(arrival),
+            key: key.as_deref(),
             node: &self.settings.node,
             did_number: did.map_or(arrival.did.as_str(), |d| &d.number),
             caller: &arrival.caller,
-            at: now,
-            asked_at: request.asked_at,
+            at: times.looked_at,
+            asked_at: times.asked_at,
+            before: inquiry.before,
+            deadline: times.deadline,
             max_call_seconds: self.settings.max_call_seconds,
         };
         let attempt = attempts.len() as u32 + 1;
-        match self.plan(request, view) {
+        match self.plan(inquiry, view, attempts) {
             Plan::LookAgain => {
                 // The campaign came up between two statements, or its rotation row is missing.
                 offering.abandon().await;
@@ -193,6 +258,15 @@ impl Engine {
                     self.store.add_missing_rows(campaign_id).await?;
                 }
                 Ok(Outcome::LookAgain)
+            }
+            Plan::AllLocked => {
+                offering.abandon().await;
+                Err(Error::Locked)
+            }
+            // Nobody waits for the answer any more.
+            _ if Instant::now() >= inquiry.request.deadline => {
+                offering.abandon().await;
+                Err(Error::Late)
             }
             Plan::Refuse(plan) => {
                 let refusal = RefusalRow {
@@ -215,49 +289,62 @@ impl Engine {
                     None => Outcome::LookAgain,
                 })
             }
-            Plan::Offer(plan) => {
-                let recorded = self.settings.records && plan.campaign.recorded;
-                let moment = recorded.then(|| Stem::moment(now));
-                let claim = Claim {
-                    call: row,
-                    did: plan.did,
-                    campaign: plan.campaign,
-                    client_id: plan.link.candidate.client_id,
-                    link_id: plan.link.candidate.link_id,
-                    endpoint: plan.endpoint,
-                    attempt,
-                    ring_timeout_seconds: plan.ring_timeout_seconds,
-                    recording: moment.as_deref(),
-                    question: &plan.question,
-                    decision: &plan.decision,
-                    remarks: &plan.remarks,
-                };
-                let Some((call_id, reservation_id)) = offering.claim(&claim).await? else {
-                    // Somebody was quicker, or a usage row is missing; the next look tells them apart.
-                    self.crowds.note(&arrival.did);
-                    self.store
-                        .add_missing_rows(plan.campaign.campaign_id)
-                        .await?;
-                    return Ok(Outcome::LookAgain);
-                };
-                Ok(Outcome::Answer(Verdict::Dial(Offer {
-                    call_id,
-                    attempt,
-                    reservation_id,
-                    endpoint: plan.endpoint.to_owned(),
-                    ring_timeout_seconds: plan.ring_timeout_seconds,
-                    caller_id: presented_number(plan.link),
-                    recording: recorded.then(|| Recording {
-                        stem: Stem::new(now, call_id, attempt),
-                        announcement: plan.campaign.announcement.clone(),
-                    }),
-                })))
-            }
+            Plan::Offer(plan) => self.claim(&plan, row, attempt, offering).await,
         }
     }
 
+    async fn claim(
+        &self,
+        plan: &PlannedOffer<'_>,
+        call: CallRow<'_>,
+        attempt: u32,
+        offering: Offering,
+    ) -> Result<Outcome, Error> {
+        let recorded = self.settings.records && plan.campaign.recorded;
+        let moment = recorded.then(|| Stem::moment(call.at));
+        let claim = Claim {
+            call,
+            did: plan.did,
+            campaign: plan.campaign,
+            client_id: plan.link.candidate.client_id,
+            link_id: plan.link.candidate.link_id,
+            endpoint: plan.endpoint,
+            attempt,
+            ring_timeout_seconds: plan.ring_timeout_seconds,
+            recording: moment.as_deref(),
+            question: &plan.question,
+            decision: &plan.decision,
+            remarks: &plan.remarks,
+        };
+        let claimed = match offering.claim(&claim).await {
+            // Queueing for the campaign is over by now: what is locked belongs to the link.
+            Err(error) if error.is_lock_timeout() => return Ok(Outcome::Locked(claim.link_id)),
+            claimed => claimed?,
+        };
+        let Some((call_id, reservation_id)) = claimed else {
+            // Somebody was quicker, or a usage row is missing; the next look tells them apart.
+            self.store
+                .add_missing_rows(plan.campaign.campaign_id)
+                .await?;
+            return Ok(Outcome::Overtaken);
+        };
+        Ok(Outcome::Answer(Verdict::Dial(Offer {
+            call_id,
+            attempt,
+            reservation_id,
+            endpoint: plan.endpoint.to_owned(),
+            ring_timeout_seconds: plan.ring_timeout_seconds,
+            caller_id: presented_number(plan.link),
+            recording: recorded.then(|| Recording {
+                stem: Stem::new(call.at, call_id, attempt),
+                announcement: plan.campaign.announcement.clone(),
+            }),
+        })))
+    }
+
     /// What to write and answer, from what was read.
-    fn plan<'a>(&self, request: &RouteRequest, view: &'a RoutingView) -> Plan<'a> {
+    fn plan<'a>(&self, inquiry: &Inquiry, view: &'a RoutingView, attempts: &[Attempt]) -> Plan<'a> {
+        let request = &inquiry.request;
         let (did, campaign) = match resolved(view.did.as_ref(), view.campaign.as_ref()) {
             Ok(Some(found)) => found,
             Ok(None) => return Plan::LookAgain,
@@ -271,12 +358,12 @@ impl Engine {
                 });
             }
         };
-        let attempts = view.call.as_ref().map_or(&[][..], |(_, attempts)| attempts);
         let question = Question {
             strategy: campaign.strategy,
             rotation: campaign.rotation.clone(),
             candidates: view.links.iter().map(|l| l.candidate.clone()).collect(),
             tried: attempts.iter().map(|a| a.link_id).collect(),
+            locked: inquiry.locked.clone(),
         };
         let decision = decide(&question);
         let ring_seconds_left = self.ring_seconds_left(attempts);
@@ -301,6 +388,14 @@ impl Engine {
                 decision,
                 remarks,
             });
+        }
+        if decision.chosen().is_none()
+            && decision
+                .ranking
+                .iter()
+                .any(|t| t.verdict == Check::LinkLocked)
+        {
+            return Plan::AllLocked;
         }
         let reason = decision.refusal();
         let (disposition, cause) = match attempts.last() {
@@ -381,12 +476,6 @@ fn remarks(
         remarks.push("the previous attempt ended the call".to_owned());
     }
     remarks
-}
-
-fn is_same_call(call: &CallUnderWay, arrival: &Arrival) -> bool {
-    let same_number = arrival.did.as_str() == call.did_number
-        || arrival.did.lookup_keys().contains(&call.did_number);
-    call.channel == arrival.channel && same_number && call.caller_number == arrival.caller.number
 }
 
 fn caller_id_of(view: &RoutingView, link_id: LinkId) -> Option<String> {

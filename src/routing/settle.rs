@@ -3,16 +3,22 @@
 //! All of it takes the call's row lock first, so facts about one call follow one another, and changes
 //! only what is still open, so the second of two equal facts changes nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, info, warn};
 
+use super::sightings::Remaining;
 use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
-use crate::clock;
-use crate::domain::{CallFact, CallId, DialStatus, Disposition, HangupCause, ServerName, UniqueId};
+use crate::domain::{
+    CallFact, CallId, DialStatus, Disposition, HangupCause, ReservationId, SeenChannel, ServerName,
+    UniqueId,
+};
 use crate::metrics;
-use crate::store::calls::{Attempt, AttemptEnd, CallEnd, Outcome, Settling, UnroutedCall};
+use crate::store::calls::{
+    Attempt, AttemptEnd, CallEnd, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd, UnroutedCall,
+    Waiting,
+};
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
 const MAX_SECONDS: i64 = i32::MAX as i64;
@@ -24,44 +30,97 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(900);
 /// What is known of the end of a call beyond its stored attempts.
 #[derive(Debug, Clone, Copy)]
 struct Ending {
-    at: Timestamp,
+    /// When it was heard of. All times in the books are the database's: this is only how long ago it was.
+    heard: Instant,
     /// Status of the last dial, if it was told.
     status: Option<DialStatus>,
     cause: Option<HangupCause>,
     answered_seconds: Option<u32>,
     /// Whether the status is about the open attempt or about something else that was dialled.
-    about_attempt: bool,
+    about: About,
     /// Nobody reported or saw the end; it is inferred.
     lost: bool,
 }
 
+/// What a status is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The open attempt, as nothing else was said.
+    Attempt,
+    /// The open attempt, which was named.
+    NamedAttempt,
+    /// Something else that was dialled.
+    Other,
+}
+
 impl Ending {
     /// An end of which no more is known than that it has come.
-    fn unreported(at: Timestamp) -> Self {
+    fn unreported(heard: Instant) -> Self {
         Self {
-            at,
+            heard,
             status: None,
             cause: None,
             answered_seconds: None,
-            about_attempt: true,
+            about: About::Attempt,
             lost: false,
         }
     }
+
+    /// When it came, by the database's clock.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        let ago = SignedDuration::try_from(self.heard.elapsed()).unwrap_or_default();
+        now.checked_sub(ago).unwrap_or(now)
+    }
+
+    fn is_about_attempt(&self) -> bool {
+        self.about != About::Other
+    }
+}
+
+/// Where a call was seen, owned so that it may outlive what told it.
+struct Seen<'a> {
+    server: &'a ServerName,
+    channel: &'a SeenChannel,
+    system_name: Option<String>,
+    contested: bool,
 }
 
 impl Engine {
-    /// The attempt before this question is over.
+    fn seen<'a>(&self, server: &'a ServerName, channel: &'a SeenChannel) -> Seen<'a> {
+        let (system_name, contested) = self.sightings.standing(server);
+        Seen {
+            server,
+            channel,
+            system_name,
+            contested,
+        }
+    }
+
+    fn seen_call<'a>(&'a self, seen: &'a Seen<'a>) -> SeenCall<'a> {
+        SeenCall {
+            server: seen.server,
+            system_name: seen.system_name.as_deref(),
+            channel: seen.channel,
+            seen_by: seen.contested.then_some(self.settings.node.as_str()),
+        }
+    }
+
+    /// The attempt before this question is over, unless the question is about an earlier one: then the open one was
+    /// offered in an answer that was lost.
     pub(super) async fn settle_previous(
         &self,
         arrival: &Arrival,
         previous: PreviousAttempt,
+        about: Option<ReservationId>,
     ) -> Result<(), Error> {
-        let at = clock::now();
-        self.target_gone(arrival).await;
-        let Some(settling) = self.store.settle(&arrival.uniqueid).await? else {
+        let heard = Instant::now();
+        let remaining = self.target_gone(arrival).await;
+        let Some(settling) = self.store.settle(arrival.call()).await? else {
             return Ok(());
         };
-        let Some(open) = settling.open_attempt().cloned() else {
+        let open = settling.open_attempt().cloned();
+        let Some(open) = open.filter(|open| about.is_none_or(|id| id == open.reservation_id))
+        else {
             settling.leave().await;
             return Ok(());
         };
@@ -70,54 +129,67 @@ impl Engine {
             &Ending {
                 status: Some(previous.status),
                 cause: previous.cause,
-                ..Ending::unreported(at)
+                about: if about.is_some() {
+                    About::NamedAttempt
+                } else {
+                    About::Attempt
+                },
+                ..Ending::unreported(heard)
             },
+            settling.call.now,
         );
         debug!(call.uniqueid = %arrival.uniqueid, offer.attempt = open.attempt,
             dial.status = previous.status.as_str(), "attempt over");
-        Ok(settling.end_attempt(&end).await?)
+        let slot = Slot::of(&settling, &remaining);
+        settling
+            .end_attempt(open.attempt, &end, slot.waiting())
+            .await?;
+        self.wait_for_leg(&slot, open.call_id, open.attempt).await
     }
 
     /// Settles and closes the call the dialplan reports as ended. Reported twice, or after it was
     /// observed to end, nothing changes. Where the database is away, the report is kept for later.
     pub async fn end(&self, report: EndReport) -> Result<(), Error> {
-        let now = clock::now();
-        self.target_gone(&report.arrival).await;
+        let heard = Instant::now();
         // A database that stands still gives no error: its silence is one.
-        match tokio::time::timeout(SETTLE_LIMIT, self.settle_end(&report, now)).await {
-            Ok(Err(error)) if error.is_transient() && self.late.keep(report.clone(), now) => {
+        match tokio::time::timeout(SETTLE_LIMIT, self.settle_end(&report, heard)).await {
+            Ok(Err(error)) if error.is_transient() && self.late.keep(report.clone(), heard) => {
                 warn!(%error, "the end of a call cannot be settled now: it is kept for later");
                 Ok(())
             }
             Ok(settled) => settled,
             Err(_) => {
-                self.late.keep(report, now);
+                self.late.keep(report, heard);
                 warn!("the database does not answer: the end of a call is kept for later");
                 Ok(())
             }
         }
     }
 
-    pub(super) async fn settle_end(&self, report: &EndReport, now: Timestamp) -> Result<(), Error> {
+    pub(super) async fn settle_end(&self, report: &EndReport, heard: Instant) -> Result<(), Error> {
         let arrival = &report.arrival;
+        let remaining = self.target_gone(arrival).await;
         // Twice: the question of this call may be claiming for it this very moment.
-        let mut settling = self.store.settle(&arrival.uniqueid).await?;
-        if settling.is_none() && !self.log_unrouted(report, now).await? {
-            settling = self.store.settle(&arrival.uniqueid).await?;
+        let mut settling = self.store.settle(arrival.call()).await?;
+        if settling.is_none() && !self.log_unrouted(report, heard).await? {
+            settling = self.store.settle(arrival.call()).await?;
         }
         let Some(settling) = settling else {
             return Ok(());
         };
-        let about_attempt = match report.dialled {
-            Dialled::Unsaid => true,
-            Dialled::Nothing | Dialled::Fallback => false,
-            Dialled::Reservation(id) => settling
-                .attempts
-                .last()
-                .is_some_and(|a| a.reservation_id == id),
+        let about = match report.dialled {
+            Dialled::Unsaid => About::Attempt,
+            Dialled::Nothing | Dialled::Fallback => About::Other,
+            Dialled::Reservation(id) => {
+                let last = settling.attempts.last();
+                if last.is_some_and(|a| a.reservation_id == id) {
+                    About::NamedAttempt
+                } else {
+                    About::Other
+                }
+            }
         };
         let ending = Ending {
-            at: now,
             status: report.status,
             // Where the caller gives up, Asterisk still has the cause of an earlier attempt.
             cause: match report.status {
@@ -125,68 +197,117 @@ impl Engine {
                 _ => report.cause,
             },
             answered_seconds: report.answered_seconds,
-            about_attempt,
-            lost: false,
+            about,
+            ..Ending::unreported(heard)
         };
-        close(settling, &ending).await
+        self.close(settling, &ending, &remaining).await
     }
 
-    /// Settles what an observer of an Asterisk server saw.
-    pub async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), Error> {
+    /// Settles what an observer of an Asterisk server saw, when it was heard.
+    pub async fn observe(
+        &self,
+        server: &ServerName,
+        fact: CallFact,
+        heard: Instant,
+    ) -> Result<(), Error> {
         match fact {
             // Seen is enough, see `sight`.
-            CallFact::Dialled { .. } => Ok(()),
-            CallFact::Answered {
-                caller,
-                endpoint,
-                at,
-            } => self.observe_answer(&caller, &endpoint, at).await,
+            CallFact::Made(_) | CallFact::Dialled { .. } => Ok(()),
+            CallFact::Answered { caller, endpoint } => {
+                self.observe_answer(server, &caller, &endpoint, heard).await
+            }
             CallFact::AttemptFailed {
                 caller,
                 endpoint,
                 status,
-                at: _,
-            } => self.observe_failure(&caller, &endpoint, status).await,
-            CallFact::Gone { channel, cause, at } => {
-                self.legs.gone(server, &channel).await;
-                let Some(settling) = self.store.settle(&channel).await? else {
-                    return Ok(());
-                };
-                info!(call.id = %settling.call.call_id, call.uniqueid = %channel, server = %server,
-                    "call ended without a report; its channel was seen to go");
-                let ending = Ending {
-                    cause,
-                    ..Ending::unreported(at)
-                };
-                close(settling, &ending).await
+            } => {
+                self.observe_failure(server, &caller, &endpoint, status)
+                    .await
+            }
+            CallFact::Gone { channel, cause } => {
+                self.observe_end(server, &channel, cause, heard).await
             }
         }
     }
 
+    async fn observe_end(
+        &self,
+        server: &ServerName,
+        channel: &SeenChannel,
+        cause: Option<HangupCause>,
+        heard: Instant,
+    ) -> Result<(), Error> {
+        if let Some((call, attempt)) = self.sightings.take_waiting(server, &channel.uniqueid) {
+            let freed = (self
+                .store
+                .release_reservation(call, attempt, SlotEnd::Released))
+            .await?;
+            debug!(call.id = %call, offer.attempt = attempt, freed, "the target's channel is gone");
+        }
+        let remaining = match self.sightings.leg_of(server, &channel.uniqueid) {
+            Some(leg) => Remaining::Leg(server.clone(), leg),
+            None => Remaining::Nothing,
+        };
+        let seen = self.seen(server, channel);
+        let Some(settling) = self.store.settle_seen(self.seen_call(&seen)).await? else {
+            return Ok(());
+        };
+        info!(call.id = %settling.call.call_id, call.uniqueid = %channel.uniqueid, server = %server,
+            "call ended without a report; its channel was seen to go");
+        let ending = Ending {
+            cause,
+            ..Ending::unreported(heard)
+        };
+        self.close(settling, &ending, &remaining).await
+    }
+
     async fn observe_answer(
         &self,
-        caller: &UniqueId,
+        server: &ServerName,
+        caller: &SeenChannel,
         endpoint: &str,
-        at: Timestamp,
+        heard: Instant,
     ) -> Result<(), Error> {
         let offered = |attempt: &Attempt| attempt.endpoint == endpoint;
-        if let Some((settling, open)) = self.unanswered_attempt(caller, offered).await? {
-            debug!(call.uniqueid = %caller, offer.attempt = open.attempt, "attempt answered");
-            settling
-                .confirm(open.attempt, at.max(open.offered_at))
-                .await?;
-        }
-        Ok(())
+        self.confirm_seen(server, caller, offered, ConfirmedBy::Event, heard)
+            .await
+            .map(drop)
+    }
+
+    /// Confirms the open attempt of a call that was seen, if it is the one meant and not known to be answered.
+    pub(super) async fn confirm_seen(
+        &self,
+        server: &ServerName,
+        caller: &SeenChannel,
+        meant: impl Fn(&Attempt) -> bool,
+        by: ConfirmedBy,
+        heard: Instant,
+    ) -> Result<bool, Error> {
+        let seen = self.seen(server, caller);
+        let call = self.seen_call(&seen);
+        let Some((settling, open)) = self.unanswered_attempt(call, meant).await? else {
+            return Ok(false);
+        };
+        let at = Ending::unreported(heard).at(settling.call.now);
+        debug!(call.uniqueid = %caller.uniqueid, offer.attempt = open.attempt, "attempt answered");
+        let found = Some((&call, self.settings.node.as_str()));
+        settling
+            .confirm(open.attempt, at.max(open.offered_at), by, found)
+            .await?;
+        Ok(true)
     }
 
     async fn observe_failure(
         &self,
-        caller: &UniqueId,
+        server: &ServerName,
+        caller: &SeenChannel,
         endpoint: &str,
         status: DialStatus,
     ) -> Result<(), Error> {
         let offered = |attempt: &Attempt| attempt.endpoint == endpoint;
-        if let Some((settling, open)) = self.unanswered_attempt(caller, offered).await? {
+        let seen = self.seen(server, caller);
+        let found = self.unanswered_attempt(self.seen_call(&seen), offered);
+        if let Some((settling, open)) = found.await? {
             settling.note_status(open.attempt, status, None).await?;
         }
         Ok(())
@@ -196,28 +317,55 @@ impl Engine {
     /// it, and its slot is free.
     pub(super) async fn release_undialled(
         &self,
-        caller: &UniqueId,
+        server: &ServerName,
+        caller: &SeenChannel,
         attempt: u32,
     ) -> Result<(), Error> {
         let same = |open: &Attempt| open.attempt == attempt;
-        if let Some((settling, open)) = self.unanswered_attempt(caller, same).await? {
+        let seen = self.seen(server, caller);
+        let found = self.unanswered_attempt(self.seen_call(&seen), same);
+        if let Some((settling, open)) = found.await? {
             let ending = Ending {
-                about_attempt: false,
-                ..Ending::unreported(clock::now())
+                about: About::Other,
+                ..Ending::unreported(Instant::now())
             };
-            settling.end_attempt(&attempt_end(&open, &ending)).await?;
+            let end = attempt_end(&open, &ending, settling.call.now);
+            settling.end_attempt(open.attempt, &end, None).await?;
         }
         Ok(())
     }
 
+    /// The target has left a call that goes on without it: transferred, or sent elsewhere. Its slot is free.
+    pub(super) async fn release_departed(
+        &self,
+        server: &ServerName,
+        caller: &SeenChannel,
+        attempt: u32,
+    ) -> Result<(), Error> {
+        let seen = self.seen(server, caller);
+        let Some(settling) = self.store.settle_seen(self.seen_call(&seen)).await? else {
+            return Ok(());
+        };
+        let open = settling.open_attempt().cloned();
+        let Some(open) = open.filter(|a| a.attempt == attempt && a.answered_at.is_some()) else {
+            settling.leave().await;
+            return Ok(());
+        };
+        info!(call.id = %open.call_id, call.uniqueid = %caller.uniqueid, offer.attempt = attempt,
+            "the target has left the call, which goes on without it: its slot is freed");
+        let ending = Ending::unreported(Instant::now());
+        let end = attempt_end(&open, &ending, settling.call.now);
+        Ok(settling.end_attempt(attempt, &end, None).await?)
+    }
+
     /// A call under way, locked, with its open attempt, if that is the one meant and not known to be
     /// answered.
-    pub(super) async fn unanswered_attempt(
+    async fn unanswered_attempt(
         &self,
-        caller: &UniqueId,
+        call: SeenCall<'_>,
         meant: impl Fn(&Attempt) -> bool,
     ) -> Result<Option<(Settling, Attempt)>, Error> {
-        let Some(settling) = self.store.settle(caller).await? else {
+        let Some(settling) = self.store.settle_seen(call).await? else {
             return Ok(None);
         };
         let open = settling
@@ -232,96 +380,213 @@ impl Engine {
     }
 
     /// Ends a call whose end nobody reported or saw.
-    pub(super) async fn close_as_lost(&self, call_id: CallId) -> Result<(), Error> {
+    pub(super) async fn close_as_lost(&self, call_id: CallId) -> Result<bool, Error> {
         let Some(settling) = self.store.settle_by_id(call_id).await? else {
-            return Ok(());
+            return Ok(false);
         };
         if settling.open_attempt().is_some() {
             metrics::reservations_expired(1);
         }
         let ending = Ending {
             lost: true,
-            ..Ending::unreported(clock::now())
+            ..Ending::unreported(Instant::now())
         };
-        close(settling, &ending).await
+        self.close(settling, &ending, &Remaining::Nothing).await?;
+        Ok(true)
+    }
+
+    /// Takes back the slot of a call's open attempt, which counts as lost; the call goes on.
+    pub(super) async fn release_attempt(
+        &self,
+        call_id: CallId,
+        attempt: u32,
+    ) -> Result<bool, Error> {
+        let Some(settling) = self.store.settle_by_id(call_id).await? else {
+            // Its call is not under way: what is left of it is taken back.
+            return Ok(self.store.expire_reservations(call_id).await? > 0);
+        };
+        let open = settling.open_attempt().cloned();
+        let Some(open) = open.filter(|open| open.attempt == attempt) else {
+            settling.leave().await;
+            return Ok(false);
+        };
+        let ending = Ending {
+            lost: true,
+            ..Ending::unreported(Instant::now())
+        };
+        let end = attempt_end(&open, &ending, settling.call.now);
+        settling.end_attempt(attempt, &end, None).await?;
+        Ok(true)
+    }
+
+    /// Ends a call because its channel has begun another one.
+    pub(super) async fn close_before_next(&self, call_id: CallId) -> Result<(), Error> {
+        let Some(settling) = self.store.settle_by_id(call_id).await? else {
+            return Ok(());
+        };
+        let ending = Ending::unreported(Instant::now());
+        self.close(settling, &ending, &Remaining::Nothing).await
     }
 
     /// `false` if the call is in the log already, or came under way.
-    async fn log_unrouted(&self, report: &EndReport, now: Timestamp) -> Result<bool, Error> {
+    async fn log_unrouted(&self, report: &EndReport, heard: Instant) -> Result<bool, Error> {
         let arrival = &report.arrival;
-        let seconds = i64::from(report.dialed_seconds.unwrap_or(0));
-        let started_at = earlier(now, seconds);
-        let answered_at = (report.status == Some(DialStatus::Answer))
-            .then(|| earlier(now, i64::from(report.answered_seconds.unwrap_or(0))));
-        let end = call_end(
-            started_at,
-            answered_at,
-            report.answered_seconds,
-            now,
-            Disposition::of_last_attempt(report.status),
-            report.cause,
-        );
-        let logged = self
-            .store
-            .log_unrouted(&UnroutedCall {
-                uniqueid: &arrival.uniqueid,
-                linkedid: arrival.linkedid(),
-                channel: &arrival.channel,
-                server: self.server_of(arrival),
-                node: &self.settings.node,
-                did: &arrival.did,
-                caller: &arrival.caller,
-                started_at,
-                end: &end,
-            })
-            .await?;
+        let sighting = self.sightings.find(&arrival.uniqueid, &arrival.channel);
+        let answered = report.status == Some(DialStatus::Answer);
+        let call = UnroutedCall {
+            uniqueid: &arrival.uniqueid,
+            linkedid: arrival.linkedid(),
+            channel: &arrival.channel,
+            server: sighting.as_ref().map(|s| &s.server),
+            node: &self.settings.node,
+            did: &arrival.did,
+            caller: &arrival.caller,
+            system_name: arrival.system_name.as_ref(),
+            ended_ago: heard.elapsed().as_secs_f64(),
+            duration_seconds: report.dialed_seconds.unwrap_or(0).min(MAX_SECONDS as u32),
+            answered_seconds: answered.then(|| report.answered_seconds.unwrap_or(0)),
+            disposition: Disposition::of_last_attempt(report.status),
+            cause: report.cause,
+        };
+        let logged = self.store.log_unrouted(&call, None).await?;
         if logged {
             metrics::reconcile_repairs("unrouted_call", 1);
-            info!(call.uniqueid = %arrival.uniqueid, disposition = end.disposition.as_str(),
+            info!(call.uniqueid = %arrival.uniqueid, disposition = call.disposition.as_str(),
                 "logged a call that ended without having been routed here");
         }
         Ok(logged)
     }
+
+    /// A slot that was left open for the target's channel is released when that is seen to go; should it have gone
+    /// while this was written, at once.
+    async fn wait_for_leg(&self, slot: &Slot, call: CallId, attempt: u32) -> Result<(), Error> {
+        let Slot::Waits(server, Some(leg)) = slot else {
+            return Ok(());
+        };
+        if !self.sightings.note_waiting(server, leg, call, attempt) {
+            (self
+                .store
+                .release_reservation(call, attempt, SlotEnd::Released))
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Closes a locked call.
+    async fn close(
+        &self,
+        settling: Settling,
+        ending: &Ending,
+        remaining: &Remaining,
+    ) -> Result<(), Error> {
+        let call = &settling.call;
+        if call.over_at.is_some() {
+            // Logged when its end was reported.
+            settling.leave().await;
+            return Ok(());
+        }
+        let at = ending.at(call.now).max(call.started_at);
+        let open = settling.open_attempt().cloned();
+        let attempt = open
+            .as_ref()
+            .map(|open| (open.attempt, attempt_end(open, ending, call.now)));
+        let end = call_end(&settling, attempt.as_ref().map(|(_, end)| end), ending, at);
+        let (call_id, duration_seconds) = (call.call_id, end.duration_seconds);
+        let refused = call.refused_at.is_some() && !end.overrules_refusal;
+        let slot = match &attempt {
+            // What was never dialled has no channel; what is lost is not seen.
+            Some((_, end)) if end.outcome != Outcome::NotDialled && !ending.lost => {
+                Slot::of(&settling, remaining)
+            }
+            _ => Slot::Free,
+        };
+        let settled = attempt.as_ref().map(|(number, end)| (*number, end));
+        let closed = settling.end_call(settled, &end, slot.waiting()).await?;
+        if let Some((number, _)) = attempt {
+            self.wait_for_leg(&slot, call_id, number).await?;
+        }
+        if closed {
+            let disposition = if refused {
+                "refused"
+            } else {
+                end.disposition.as_str()
+            };
+            info!(
+                call.id = %call_id,
+                disposition,
+                hangup.cause = end.cause.map(HangupCause::value),
+                duration_seconds,
+                billed_seconds = end.billed_seconds,
+                "call ended: {disposition}"
+            );
+        }
+        Ok(())
+    }
 }
 
-/// Closes a locked call.
-async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
-    let call = &settling.call;
-    if call.over_at.is_some() {
-        // Logged when its end was reported.
-        settling.leave().await;
-        return Ok(());
+/// What becomes of a slot whose attempt is over.
+#[derive(Debug, Clone)]
+enum Slot {
+    /// It is given back.
+    Free,
+    /// It waits for the target's channel on a server; which one that is only its observer knows, if not said.
+    Waits(ServerName, Option<UniqueId>),
+}
+
+impl Slot {
+    /// The target's channel may still be there: as we see, or as another daemon sees that watches the server.
+    fn of(settling: &Settling, remaining: &Remaining) -> Self {
+        match (remaining, &settling.call.server) {
+            (Remaining::Leg(server, leg), _) => Self::Waits(server.clone(), Some(leg.clone())),
+            (Remaining::Unseen, Some(server)) if settling.call.observed => {
+                Self::Waits(server.clone(), None)
+            }
+            _ => Self::Free,
+        }
     }
-    let open = settling.open_attempt().cloned();
-    let attempt = open.as_ref().map_or_else(
-        || AttemptEnd {
-            // There is none to settle; the statement finds no row.
-            outcome: Outcome::Lost,
-            status: None,
-            cause: None,
-            answered_at: None,
-            at: ending.at,
-        },
-        |open| attempt_end(open, ending),
-    );
-    let talked = settling.attempts.iter().find(|a| a.answered_at.is_some());
+
+    fn waiting(&self) -> Option<Waiting<'_>> {
+        match self {
+            Self::Free => None,
+            Self::Waits(server, leg) => Some(Waiting {
+                server,
+                leg: leg.as_ref(),
+            }),
+        }
+    }
+}
+
+/// How a call ended, from its attempts and what is known of its end.
+fn call_end(
+    settling: &Settling,
+    open_end: Option<&AttemptEnd>,
+    ending: &Ending,
+    at: Timestamp,
+) -> CallEnd {
+    let call = &settling.call;
+    let attempts = &settling.attempts;
+    let open = settling.open_attempt();
+    let talked_before = attempts
+        .iter()
+        .find(|a| a.ended_at.is_some() && a.answered_at.is_some());
+    let talks_now = open.filter(|_| open_end.is_some_and(|end| end.outcome == Outcome::Answered));
+    let talked = talked_before.or(talks_now);
     let fallback_answered =
-        !ending.about_attempt && ending.status == Some(DialStatus::Answer) && talked.is_none();
+        !ending.is_about_attempt() && ending.status == Some(DialStatus::Answer) && talked.is_none();
     // The attempt that talked, or else the last that was really dialled.
     let target = talked
-        .or(open
-            .as_ref()
-            .filter(|_| attempt.outcome != Outcome::NotDialled))
-        .or_else(|| settling.attempts.iter().rfind(|a| a.ended_at.is_some()))
+        .or(open.filter(|_| open_end.is_some_and(|end| end.outcome != Outcome::NotDialled)))
+        .or_else(|| attempts.iter().rfind(|a| a.ended_at.is_some()))
         .filter(|_| !fallback_answered);
-    let answered_at = talked
-        .and_then(|a| a.answered_at)
-        .or(attempt.answered_at)
-        .or_else(|| {
-            fallback_answered
-                .then(|| earlier(ending.at, i64::from(ending.answered_seconds.unwrap_or(0))))
-        });
-    let last_status = settling.attempts.iter().rev().find_map(|a| a.status);
+    let reported = i64::from(ending.answered_seconds.unwrap_or(0));
+    let answered_at = match (talked_before, talks_now) {
+        (Some(before), _) => before.answered_at,
+        (None, Some(_)) => open_end.and_then(|end| end.answered_at),
+        (None, None) => fallback_answered.then(|| earlier(at, reported).max(call.started_at)),
+    };
+    // Talking ended with the target, which may have left before the caller.
+    let talked_until = talked_before.and_then(|a| a.ended_at).unwrap_or(at);
+    let last_status = attempts.iter().rev().find_map(|a| a.status);
     let disposition = match ending.status.or(last_status) {
         _ if answered_at.is_some() => Disposition::Answered,
         // What the log says of a refused call stands; see `close_call.sql`.
@@ -330,52 +595,63 @@ async fn close(settling: Settling, ending: &Ending) -> Result<(), Error> {
             Disposition::of_last_attempt(Some(s))
         }),
     };
-    let at = ending.at.max(call.started_at);
-    let end = CallEnd {
+    let duration = seconds_between(call.started_at, at);
+    CallEnd {
+        disposition,
+        at,
+        answered_at,
+        duration_seconds: duration,
+        billed_seconds: answered_at.map_or(0, |answered| {
+            billed_seconds(answered, talked_until, ending.answered_seconds).min(duration)
+        }),
+        cause: ending.cause,
         target: target.map(|a| (a.client_id, a.link_id)),
-        attempts: settling.attempts.len() as u32,
-        ..call_end(
-            call.started_at,
-            answered_at,
-            ending.answered_seconds.filter(|_| answered_at.is_some()),
-            at,
-            disposition,
-            ending.cause,
-        )
-    };
-    let (call_id, duration_seconds) = (call.call_id, end.duration_seconds);
-    let refused = call.refused_at.is_some();
-    if settling.end_call(&attempt, &end).await? {
-        let disposition = if refused {
-            "refused"
-        } else {
-            disposition.as_str()
-        };
-        info!(
-            call.id = %call_id,
-            disposition,
-            hangup.cause = end.cause.map(HangupCause::value),
-            duration_seconds,
-            billed_seconds = end.billed_seconds,
-            "call ended: {disposition}"
-        );
+        attempts: attempts.len() as u32,
+        overrules_refusal: fallback_answered,
     }
-    Ok(())
+}
+
+/// Seconds talked. Asterisk counts from the answer it saw itself, which may be that of a menu before the target: what
+/// it says counts as far as the target has talked that long.
+fn billed_seconds(answered: Timestamp, until: Timestamp, reported: Option<u32>) -> u32 {
+    let milliseconds = until.duration_since(answered).as_millis().max(0);
+    let seen = u32::try_from(milliseconds / 1_000).unwrap_or(u32::MAX);
+    match reported {
+        // Both clocks count whole seconds from moments that differ by a little.
+        Some(reported) if reported <= seen.saturating_add(1) => reported,
+        _ => seen,
+    }
+}
+
+fn seconds_between(start: Timestamp, end: Timestamp) -> u32 {
+    end.duration_since(start).as_secs().clamp(0, MAX_SECONDS) as u32
 }
 
 /// How the open attempt of a call ended.
-fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
-    let reported_answer = ending.about_attempt && ending.status == Some(DialStatus::Answer);
+fn attempt_end(open: &Attempt, ending: &Ending, now: Timestamp) -> AttemptEnd {
+    let about = ending.is_about_attempt();
+    let reported_answer = about && ending.status == Some(DialStatus::Answer);
     // Where the dialplan is silent, what was observed stands.
-    let status = ending
-        .status
-        .filter(|_| ending.about_attempt)
-        .or(open.status);
-    let outcome = if open.answered_at.is_some() || reported_answer {
+    let status = ending.status.filter(|_| about).or(open.status);
+    // What was only inferred, the dialplan's word takes back; what the target's own channel said, only a word that
+    // names the attempt.
+    let inferred = open.confirmed_by != Some(ConfirmedBy::Event);
+    let denied = about
+        && (inferred || ending.about == About::NamedAttempt)
+        && matches!(
+            ending.status,
+            Some(
+                DialStatus::Busy
+                    | DialStatus::NoAnswer
+                    | DialStatus::Congestion
+                    | DialStatus::ChanUnavail
+            )
+        );
+    let outcome = if open.answered_at.is_some() && !denied || reported_answer {
         Outcome::Answered
     } else if ending.lost && status.is_none() {
         Outcome::Lost
-    } else if !ending.about_attempt && open.status.is_none() {
+    } else if !about && open.status.is_none() {
         Outcome::NotDialled
     } else {
         match status {
@@ -383,7 +659,7 @@ fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
             Some(_) => Outcome::Failed,
         }
     };
-    let at = ending.at.max(open.offered_at);
+    let at = ending.at(now).max(open.offered_at);
     let answered_at = (outcome == Outcome::Answered).then(|| {
         let reported = ending
             .answered_seconds
@@ -393,34 +669,9 @@ fn attempt_end(open: &Attempt, ending: &Ending) -> AttemptEnd {
     AttemptEnd {
         outcome,
         status,
-        cause: ending.cause.filter(|_| ending.about_attempt),
+        cause: ending.cause.filter(|_| about),
         answered_at,
         at,
-    }
-}
-
-fn call_end(
-    started_at: Timestamp,
-    answered_at: Option<Timestamp>,
-    answered_seconds: Option<u32>,
-    at: Timestamp,
-    disposition: Disposition,
-    cause: Option<HangupCause>,
-) -> CallEnd {
-    let seconds_since =
-        |start: Timestamp| at.duration_since(start).as_secs().clamp(0, MAX_SECONDS) as u32;
-    CallEnd {
-        disposition,
-        at,
-        answered_at,
-        duration_seconds: seconds_since(started_at),
-        // Asterisk counts from the answer it saw itself; where it did not say, we do.
-        billed_seconds: answered_at.map_or(0, |answered| {
-            answered_seconds.unwrap_or(seconds_since(answered))
-        }),
-        cause,
-        target: None,
-        attempts: 0,
     }
 }
 

@@ -5,21 +5,34 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::rows::reader;
-use super::sql;
+use super::sql::{self, Sql};
 use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 use crate::domain::{
     CallId, CallerId, ClientId, DialStatus, DialledNumber, Disposition, HangupCause, LinkId,
-    ReservationId, ServerName, Stem, UniqueId,
+    ReservationId, SeenChannel, ServerName, Stem, SystemName, UniqueId,
 };
+
+/// Calls that may be under way under one unique id, each on another Asterisk.
+const SAME_UNIQUE_ID: u32 = 4;
 
 /// A call that was seen and whose end is not known.
 #[derive(Debug, Clone)]
 pub struct CallUnderWay {
     /// The call.
     pub call_id: CallId,
+    /// The caller's channel.
+    pub uniqueid: String,
+    /// What it stands under among the calls under way: the unique id, or that with a number where several share it.
+    pub key: String,
     /// Name of the caller's channel.
     pub channel: String,
+    /// What its Asterisk calls itself, if the dialplan said.
+    pub system_name: Option<String>,
+    /// The server on which its channel was seen.
+    pub server: Option<ServerName>,
+    /// Some daemon compares that server's channels with its calls.
+    pub observed: bool,
     /// The number dialled, as in the log.
     pub did_number: String,
     /// The caller's number.
@@ -32,11 +45,78 @@ pub struct CallUnderWay {
     pub refusal_reason: Option<String>,
     /// When its end was reported, though it had never been routed. It is over, and logged.
     pub over_at: Option<Timestamp>,
+    /// The database's time when this was read: the only clock that counts.
+    pub now: Timestamp,
+}
+
+/// A call as the dialplan names it.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedCall<'a> {
+    /// The caller's channel.
+    pub uniqueid: &'a UniqueId,
+    /// What its Asterisk calls itself, if it was told.
+    pub system_name: Option<&'a SystemName>,
+    /// Name of the caller's channel; may be empty.
+    pub channel: &'a str,
+    /// The caller's number.
+    pub caller_number: Option<&'a str>,
+}
+
+/// A call as an observer names it.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenCall<'a> {
+    /// The server on which it was seen.
+    pub server: &'a ServerName,
+    /// What that calls itself.
+    pub system_name: Option<&'a str>,
+    /// The caller's channel.
+    pub channel: &'a SeenChannel,
+    /// Only calls that this daemon saw first: another server uses the same name.
+    pub seen_by: Option<&'a str>,
+}
+
+/// What told that a target has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmedBy {
+    /// The event of its own channel.
+    Event,
+    /// It was seen talking with the caller.
+    Bridge,
+    /// The dialplan's report.
+    Report,
+}
+
+impl ConfirmedBy {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Bridge => "bridge",
+            Self::Report => "report",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Event, Self::Bridge, Self::Report]
+            .into_iter()
+            .find(|by| by.as_str() == text)
+    }
+}
+
+/// A target's channel for which a slot waits after its attempt is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    /// The server it is on.
+    pub server: &'a ServerName,
+    /// The channel; `None` where only another daemon can see it.
+    pub leg: Option<&'a UniqueId>,
 }
 
 /// One target tried.
 #[derive(Debug, Clone)]
 pub struct Attempt {
+    /// Its call.
+    pub call_id: CallId,
     /// 1 for the first.
     pub attempt: u32,
     /// Its slot.
@@ -53,8 +133,10 @@ pub struct Attempt {
     pub ring_timeout_seconds: u32,
     /// When it answered.
     pub answered_at: Option<Timestamp>,
-    /// When it ended; `None` while its slot is taken.
+    /// When it ended; `None` while it goes on.
     pub ended_at: Option<Timestamp>,
+    /// What told that it was answered.
+    pub confirmed_by: Option<ConfirmedBy>,
     /// How it ended, if that is known.
     pub status: Option<DialStatus>,
     /// Q.850 cause of its end.
@@ -124,6 +206,8 @@ pub struct CallEnd {
     pub target: Option<(ClientId, LinkId)>,
     /// Targets tried.
     pub attempts: u32,
+    /// It was answered, though not by a target: what was logged at a refusal does not stand.
+    pub overrules_refusal: bool,
 }
 
 /// A call locked for settling: whoever else would settle it waits.
@@ -152,26 +236,73 @@ pub struct UnroutedCall<'a> {
     pub did: &'a DialledNumber,
     /// The caller.
     pub caller: &'a CallerId,
-    /// When it must have started.
-    pub started_at: Timestamp,
+    /// What the Asterisk calls itself.
+    pub system_name: Option<&'a SystemName>,
+    /// Seconds since its end.
+    pub ended_ago: f64,
+    /// Seconds it lasted.
+    pub duration_seconds: u32,
+    /// Seconds it talked; `None`: it was not answered.
+    pub answered_seconds: Option<u32>,
     /// How it ended.
-    pub end: &'a CallEnd,
+    pub disposition: Disposition,
+    /// Q.850 cause.
+    pub cause: Option<HangupCause>,
+}
+
+/// The keys under which calls with this unique id may stand.
+pub(super) fn keys_of(uniqueid: &UniqueId) -> Vec<String> {
+    let id = uniqueid.as_str();
+    let others = (2..=SAME_UNIQUE_ID).map(|n| format!("{id}@{n}"));
+    std::iter::once(id.to_owned()).chain(others).collect()
+}
+
+/// A key for a further call with this unique id; `None` if there are too many.
+pub fn free_key(uniqueid: &UniqueId, taken: &[&str]) -> Option<String> {
+    keys_of(uniqueid)
+        .into_iter()
+        .find(|key| !taken.contains(&key.as_str()))
 }
 
 impl Store {
-    /// Locks the call under way with this unique id, if there is one, and reads its attempts.
-    pub async fn settle(&self, uniqueid: &UniqueId) -> Result<Option<Settling>, Error> {
+    /// Locks the call under way that a dialplan names, if there is one, and reads its attempts.
+    pub async fn settle(&self, asked: AskedCall<'_>) -> Result<Option<Settling>, Error> {
+        let system_name = asked.system_name.map(SystemName::as_str);
+        let keys = keys_of(asked.uniqueid);
+        let which: Parameters<'_> = &[&keys, &system_name, &asked.channel, &asked.caller_number];
+        self.settle_locked(sql::LOCK_CALL, which, &keys).await
+    }
+
+    /// As [`settle`](Self::settle), for the call of a channel that was seen.
+    pub async fn settle_seen(&self, seen: SeenCall<'_>) -> Result<Option<Settling>, Error> {
+        let keys = keys_of(&seen.channel.uniqueid);
+        let which: Parameters<'_> = &[
+            &keys,
+            &seen.server.as_str(),
+            &seen.system_name,
+            &seen.channel.name,
+            &seen.channel.created_at,
+            &seen.seen_by,
+        ];
+        self.settle_locked(sql::LOCK_SEEN_CALL, which, &keys).await
+    }
+
+    async fn settle_locked(
+        &self,
+        lock: Sql,
+        which: Parameters<'_>,
+        keys: &[String],
+    ) -> Result<Option<Settling>, Error> {
         let transaction = Transaction::on(self.for_call().await?);
         let read = async {
-            let call = transaction.prepare(sql::LOCK_CALL).await?;
+            let call = transaction.prepare(lock).await?;
             let attempts = transaction.prepare(sql::ATTEMPTS_OF_CALL).await?;
-            let id = uniqueid.as_str();
-            let by_id: Parameters<'_> = &[&id];
+            let by_key: Parameters<'_> = &[&keys];
             let (begun, call, attempts) = tokio::join!(
                 biased;
                 transaction.begin(),
-                transaction.query(sql::LOCK_CALL, &call, by_id),
-                transaction.query(sql::ATTEMPTS_OF_CALL, &attempts, by_id),
+                transaction.query(lock, &call, which),
+                transaction.query(sql::ATTEMPTS_OF_CALL, &attempts, by_key),
             );
             begun?;
             call_with_attempts(&call?, &attempts?)
@@ -189,12 +320,29 @@ impl Store {
             let Some(row) = call.first() else {
                 return Ok(None);
             };
-            let uniqueid: String = reader(sql::LOCK_CALL_BY_ID, row).column("asterisk_uniqueid")?;
-            let attempts = transaction.run(sql::ATTEMPTS_OF_CALL, &[&uniqueid]).await?;
+            let key: String = reader(sql::LOCK_CALL_BY_ID, row).column("uniqueid_under_way")?;
+            let keys = [key];
+            let attempts = transaction
+                .run(sql::ATTEMPTS_OF_CALL, &[&&keys[..]])
+                .await?;
             call_with_attempts(&call, &attempts)
         };
         let found = read.await;
         settling(transaction, found).await
+    }
+
+    /// Gives back the slot of an attempt that is over and waited for its target's channel. `false` if it did not.
+    pub async fn release_reservation(
+        &self,
+        call: CallId,
+        attempt: u32,
+        state: SlotEnd,
+    ) -> Result<bool, Error> {
+        let client = self.for_call().await?;
+        let attempt = attempt as i32;
+        let parameters: Parameters<'_> = &[&call.0, &attempt, &state.as_str()];
+        let rows = super::pool::rows(&client, sql::RELEASE_RESERVATION, parameters).await?;
+        Ok(!rows.is_empty())
     }
 
     /// Lets go of a call that was over before it was routed.
@@ -206,9 +354,14 @@ impl Store {
 
     /// Logs a call that never reached `route`. `false` if a call with its unique id is in the log or under
     /// way.
-    pub async fn log_unrouted(&self, call: &UnroutedCall<'_>) -> Result<bool, Error> {
+    ///
+    /// `key` where other calls are under way under its unique id.
+    pub async fn log_unrouted(
+        &self,
+        call: &UnroutedCall<'_>,
+        key: Option<&str>,
+    ) -> Result<bool, Error> {
         let client = self.for_call().await?;
-        let end = call.end;
         let rows = super::pool::rows(
             &client,
             sql::LOG_UNROUTED_CALL,
@@ -222,14 +375,14 @@ impl Store {
                 &call.did.as_str(),
                 &call.caller.number,
                 &call.caller.name,
-                &call.started_at,
-                &end.at,
-                &end.answered_at,
-                &(end.duration_seconds as i32),
-                &(end.billed_seconds as i32),
-                &end.disposition.as_str(),
-                &end.cause.map(|c| i32::from(c.value())),
-                &end.cause.map(HangupCause::text),
+                &call.ended_ago,
+                &f64::from(call.duration_seconds),
+                &call.answered_seconds.map(f64::from),
+                &call.disposition.as_str(),
+                &call.cause.map(|c| i32::from(c.value())),
+                &call.cause.map(HangupCause::text),
+                &call.system_name.map(SystemName::as_str),
+                &key,
             ],
         )
         .await?;
@@ -243,10 +396,28 @@ fn call_with_attempts(call: &[Row], attempts: &[Row]) -> Result<Option<CallWithA
     let Some(call) = call.first() else {
         return Ok(None);
     };
-    Ok(Some((
-        CallUnderWay::from_row(call)?,
-        Attempt::from_rows(attempts)?,
-    )))
+    let call = CallUnderWay::from_row(call)?;
+    let mut attempts = Attempt::from_rows(attempts)?;
+    attempts.retain(|attempt| attempt.call_id == call.call_id);
+    Ok(Some((call, attempts)))
+}
+
+/// How a slot ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotEnd {
+    /// Given back.
+    Released,
+    /// Taken back: nobody reported or saw the end.
+    Expired,
+}
+
+impl SlotEnd {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 async fn settling(
@@ -267,15 +438,31 @@ async fn settling(
 }
 
 impl Settling {
-    /// The attempt whose slot is still taken.
+    /// The attempt that goes on.
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.iter().find(|a| a.ended_at.is_none())
     }
 
-    /// The open attempt was answered: it keeps its slot and consumes one unit of the total cap.
-    pub async fn confirm(self, attempt: u32, at: Timestamp) -> Result<(), Error> {
+    /// The open attempt was answered: it keeps its slot and consumes one unit of the total cap. `seen`: on which server
+    /// daemon and channel the call was found, if it was on none that is known.
+    pub async fn confirm(
+        self,
+        attempt: u32,
+        at: Timestamp,
+        by: ConfirmedBy,
+        seen: Option<(&SeenCall<'_>, &str)>,
+    ) -> Result<(), Error> {
         let attempt = attempt as i32;
-        let parameters: Parameters<'_> = &[&self.call.call_id.0, &attempt, &at];
+        let parameters: Parameters<'_> = &[
+            &self.call.call_id.0,
+            &attempt,
+            &at,
+            &by.as_str(),
+            &seen.map(|(seen, _)| seen.server.as_str()),
+            &seen.map(|(_, node)| node),
+            &seen.and_then(|(seen, _)| seen.channel.created_at),
+            &self.call.started_at,
+        ];
         let confirmed = self
             .transaction
             .run_and_commit(&[(sql::CONFIRM, parameters)])
@@ -301,9 +488,14 @@ impl Settling {
         noted.map(|_| ())
     }
 
-    /// The open attempt is over; the call goes on.
-    pub async fn end_attempt(self, end: &AttemptEnd) -> Result<(), Error> {
-        let values = SettledAttempt::of(self.call.call_id, end);
+    /// The open attempt is over; the call goes on. Its slot may wait for the target's channel.
+    pub async fn end_attempt(
+        self,
+        attempt: u32,
+        end: &AttemptEnd,
+        waiting: Option<Waiting<'_>>,
+    ) -> Result<(), Error> {
+        let values = SettledAttempt::of(&self.call, attempt, end, waiting);
         let ended = self
             .transaction
             .run_and_commit(&[(sql::SETTLE_ATTEMPT, &values.parameters())])
@@ -312,14 +504,23 @@ impl Settling {
     }
 
     /// The call is over: its open attempt is settled and its row written. `false` if it was over before.
-    pub async fn end_call(self, attempt: &AttemptEnd, call: &CallEnd) -> Result<bool, Error> {
-        let now_answered = attempt.outcome == Outcome::Answered;
+    pub async fn end_call(
+        self,
+        attempt: Option<(u32, &AttemptEnd)>,
+        call: &CallEnd,
+        waiting: Option<Waiting<'_>>,
+    ) -> Result<bool, Error> {
+        let now_answered = attempt.is_some_and(|(_, end)| end.outcome == Outcome::Answered);
         let recorded = self.attempts.iter().any(|a| {
-            let answered = a.answered_at.is_some() || a.ended_at.is_none() && now_answered;
+            let answered = match a.ended_at {
+                Some(_) => a.answered_at.is_some(),
+                None => now_answered,
+            };
             a.recording.is_some() && answered
         });
-        let attempt = SettledAttempt::of(self.call.call_id, attempt);
-        let attempt = attempt.parameters();
+        let attempt =
+            attempt.map(|(number, end)| SettledAttempt::of(&self.call, number, end, waiting));
+        let attempt = attempt.as_ref().map(SettledAttempt::parameters);
         let close: Parameters<'_> = &[
             &self.call.call_id.0,
             &call.at,
@@ -332,17 +533,18 @@ impl Settling {
             &call.cause.map(|c| i32::from(c.value())),
             &call.cause.map(HangupCause::text),
             &(call.attempts as i32),
+            &call.overrules_refusal,
         ];
         let expect: Parameters<'_> = &[&self.call.call_id.0, &call.at];
-        let settle = (sql::SETTLE_ATTEMPT, &attempt[..]);
-        let close = (sql::CLOSE_CALL, close);
-        let work = self.transaction;
-        let rows = if recorded {
-            let expect = (sql::EXPECT_RECORDINGS, expect);
-            work.run_and_commit(&[settle, expect, close]).await?
-        } else {
-            work.run_and_commit(&[settle, close]).await?
-        };
+        let mut statements = Vec::with_capacity(3);
+        if let Some(attempt) = &attempt {
+            statements.push((sql::SETTLE_ATTEMPT, &attempt[..]));
+        }
+        if recorded {
+            statements.push((sql::EXPECT_RECORDINGS, expect));
+        }
+        statements.push((sql::CLOSE_CALL, close));
+        let rows = self.transaction.run_and_commit(&statements).await?;
         Ok(!rows.is_empty())
     }
 
@@ -353,8 +555,9 @@ impl Settling {
 }
 
 /// The values of `settle_attempt.sql`.
-pub(super) struct SettledAttempt {
+struct SettledAttempt<'a> {
     call_id: i64,
+    attempt: i32,
     answered: bool,
     state: &'static str,
     at: Timestamp,
@@ -362,29 +565,45 @@ pub(super) struct SettledAttempt {
     status: Option<&'static str>,
     cause: Option<i32>,
     answered_at: Option<Timestamp>,
+    waits: bool,
+    server: Option<&'a str>,
+    leg: Option<&'a str>,
+    started_at: Timestamp,
 }
 
-impl SettledAttempt {
-    pub(super) fn of(call_id: CallId, end: &AttemptEnd) -> Self {
+impl<'a> SettledAttempt<'a> {
+    fn of(
+        call: &CallUnderWay,
+        attempt: u32,
+        end: &AttemptEnd,
+        waiting: Option<Waiting<'a>>,
+    ) -> Self {
         Self {
-            call_id: call_id.0,
+            call_id: call.call_id.0,
+            attempt: attempt as i32,
             answered: end.outcome == Outcome::Answered,
             // A slot nobody reported free is taken back rather than given back.
             state: match end.outcome {
-                Outcome::Lost => "expired",
-                _ => "released",
-            },
+                Outcome::Lost => SlotEnd::Expired,
+                _ => SlotEnd::Released,
+            }
+            .as_str(),
             at: end.at,
             outcome: end.outcome.as_str(),
             status: end.status.map(DialStatus::as_str),
             cause: end.cause.map(|c| i32::from(c.value())),
             answered_at: end.answered_at,
+            waits: waiting.is_some(),
+            server: waiting.map(|w| w.server.as_str()),
+            leg: waiting.and_then(|w| w.leg).map(UniqueId::as_str),
+            started_at: call.started_at,
         }
     }
 
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 8] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 13] {
         [
             &self.call_id,
+            &self.attempt,
             &self.answered,
             &self.state,
             &self.at,
@@ -392,6 +611,10 @@ impl SettledAttempt {
             &self.status,
             &self.cause,
             &self.answered_at,
+            &self.waits,
+            &self.server,
+            &self.leg,
+            &self.started_at,
         ]
     }
 }

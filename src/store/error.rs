@@ -70,6 +70,11 @@ impl Error {
         })
     }
 
+    /// A lock was not had in time.
+    pub fn is_lock_timeout(&self) -> bool {
+        self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// A statement was given up because it waited for others, or took too long.
     pub fn is_overload(&self) -> bool {
         self.state().is_some_and(|state| {

@@ -22,32 +22,27 @@ pub struct Migration {
 }
 
 macro_rules! migration {
-    ($version:literal, $name:literal) => {
+    ($version:literal, $file:literal, $name:literal) => {
         Migration {
             version: $version,
             name: $name,
-            sql: include_str!(concat!(
-                "../../sql/migrations/000",
-                $version,
-                "_",
-                $name,
-                ".sql"
-            )),
+            sql: include_str!(concat!("../../sql/migrations/", $file, "_", $name, ".sql")),
         }
     };
 }
 
 /// All of them, in order.
 pub const MIGRATIONS: &[Migration] = &[
-    migration!(1, "catalogue"),
-    migration!(2, "calls"),
-    migration!(3, "access"),
-    migration!(4, "api"),
-    migration!(5, "recordings"),
-    migration!(6, "ownership"),
-    migration!(7, "realtime"),
-    migration!(8, "growth"),
-    migration!(9, "numbers"),
+    migration!(1, "0001", "catalogue"),
+    migration!(2, "0002", "calls"),
+    migration!(3, "0003", "access"),
+    migration!(4, "0004", "api"),
+    migration!(5, "0005", "recordings"),
+    migration!(6, "0006", "ownership"),
+    migration!(7, "0007", "realtime"),
+    migration!(8, "0008", "growth"),
+    migration!(9, "0009", "numbers"),
+    migration!(10, "0010", "identity"),
 ];
 
 /// The version this program works with.

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::types::Json;
 
-use super::calls::{Attempt, CallUnderWay};
+use super::calls::{Attempt, CallUnderWay, keys_of};
 use super::sql;
 use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 use crate::domain::{
     CallId, CallerId, CampaignId, Candidate, ClientId, Decision, DialledNumber, DidId, Disposition,
     HangupCause, LinkId, Question, RefusalReason, ReservationId, Rotation, ServerName, Strategy,
-    UniqueId, UserId,
+    SystemName, UniqueId, UserId,
 };
 
 /// The DID behind a dialled number.
@@ -46,8 +46,6 @@ pub struct Campaign {
     pub rotation: Rotation,
     /// Counts the moves of the rotation.
     pub turn: i64,
-    /// When this was read, by the database's clock.
-    pub looked_at: Timestamp,
     /// The stored rotation could not be read and starts anew.
     pub rotation_was_unreadable: bool,
     /// Its calls are recorded.
@@ -72,8 +70,11 @@ pub struct Link {
 /// Everything a decision looks at, in one view of the database.
 #[derive(Debug, Clone)]
 pub struct RoutingView {
-    /// The call, if it was seen before, with its attempts.
-    pub call: Option<(CallUnderWay, Vec<Attempt>)>,
+    /// When this was read, by the database's clock.
+    pub looked_at: Timestamp,
+    /// The calls under way under the unique id asked about, with their attempts: one as a rule, more where several
+    /// Asterisks give the same unique ids.
+    pub calls: Vec<(CallUnderWay, Vec<Attempt>)>,
     /// The DID, if there is one.
     pub did: Option<ResolvedDid>,
     /// The campaign, if the DID has an active one.
@@ -117,18 +118,28 @@ pub struct CallRow<'a> {
     pub linkedid: &'a str,
     /// Name of the caller's channel, at most 80 characters.
     pub channel: &'a str,
-    /// Asterisk server, if known.
-    pub server: Option<&'a ServerName>,
+    /// What its Asterisk calls itself, if it was told.
+    pub system_name: Option<&'a SystemName>,
+    /// The server on which its channel was seen, and when that says it was made.
+    pub seen: Option<(&'a ServerName, Option<Timestamp>)>,
+    /// The server its address suggests.
+    pub likely_server: Option<&'a ServerName>,
+    /// What a new call stands under, where others are under way under its unique id.
+    pub key: Option<&'a str>,
     /// This daemon.
     pub node: &'a str,
     /// Number as stored with the DID, or as dialled.
     pub did_number: &'a str,
     /// The caller.
     pub caller: &'a CallerId,
-    /// Now.
+    /// When it was looked at. This and the two below are times of the database.
     pub at: Timestamp,
-    /// When the question came.
+    /// When the question came, at the latest.
     pub asked_at: Timestamp,
+    /// When the asker gives up, at the earliest.
+    pub deadline: Timestamp,
+    /// The call of the same channel that ended for this one to begin.
+    pub before: Option<CallId>,
     /// Hard limit of a call's life, in seconds.
     pub max_call_seconds: u32,
 }
@@ -257,9 +268,9 @@ pub(super) async fn read_view(
     let find_call = async {
         match (&find_call, look.call) {
             (Some(statement), Some(uniqueid)) => {
-                let uniqueid = uniqueid.as_str();
-                let by_uniqueid: Parameters<'_> = &[&uniqueid];
-                let found = transaction.query(sql::CALL_UNDER_WAY, statement, by_uniqueid);
+                let keys = keys_of(uniqueid);
+                let by_key: Parameters<'_> = &[&keys];
+                let found = transaction.query(sql::CALL_UNDER_WAY, statement, by_key);
                 found.await
             }
             _ => Ok(Vec::new()),
@@ -274,15 +285,18 @@ pub(super) async fn read_view(
     );
     turn?;
     let (call, view) = (call?, view?);
-    let call = match call.first() {
-        Some(row) => Some((CallUnderWay::from_row(row)?, Attempt::from_rows(&call)?)),
-        None => None,
-    };
-    let first = view.first();
+    let calls = call
+        .chunk_by(|a, b| a.get::<_, i64>("call_id") == b.get::<_, i64>("call_id"))
+        .map(|rows| Ok((CallUnderWay::from_row(&rows[0])?, Attempt::from_rows(rows)?)))
+        .collect::<Result<_, Error>>()?;
+    let first = view
+        .first()
+        .ok_or_else(|| Error::row(sql::ROUTING_VIEW.name, "no row"))?;
     Ok(RoutingView {
-        call,
-        did: first.map(ResolvedDid::from_row).transpose()?,
-        campaign: first.map(Campaign::from_row).transpose()?.flatten(),
+        looked_at: super::rows::reader(sql::ROUTING_VIEW, first).column("looked_at")?,
+        calls,
+        did: ResolvedDid::from_row(first)?,
+        campaign: Campaign::from_row(first)?,
         links: view
             .iter()
             .filter(|row| row.get::<_, Option<i32>>("link_id").is_some())
@@ -309,7 +323,7 @@ impl Offering {
                     &call.uniqueid.as_str(),
                     &call.linkedid,
                     &call.channel,
-                    &call.server.map(ServerName::as_str),
+                    &call.seen.map(|(server, _)| server.as_str()),
                     &call.node,
                     &claim.did.user_id.0,
                     &claim.campaign.campaign_id.0,
@@ -327,9 +341,15 @@ impl Offering {
                     &claim.remarks,
                     &rotation,
                     &claim.campaign.turn,
-                    &claim.campaign.looked_at,
+                    &call.deadline,
                     &call.asked_at,
                     &claim.recording,
+                    &call.system_name.map(SystemName::as_str),
+                    &call.likely_server.map(ServerName::as_str),
+                    &call.seen.map(|_| call.node),
+                    &call.seen.and_then(|(_, created_at)| created_at),
+                    &call.key,
+                    &call.before.map(|id| id.0),
                 ],
             )])
             .await?;
@@ -353,7 +373,7 @@ impl Offering {
                     &call.uniqueid.as_str(),
                     &call.linkedid,
                     &call.channel,
-                    &call.server.map(ServerName::as_str),
+                    &call.seen.map(|(server, _)| server.as_str()),
                     &call.node,
                     &refusal.did.map(|d| d.user_id.0),
                     &refusal.did.and_then(|d| d.campaign_id).map(|id| id.0),
@@ -374,6 +394,13 @@ impl Offering {
                     &i32::from(refusal.cause.value()),
                     &refusal.cause.text(),
                     &call.asked_at,
+                    &call.deadline,
+                    &call.system_name.map(SystemName::as_str),
+                    &call.likely_server.map(ServerName::as_str),
+                    &call.seen.map(|_| call.node),
+                    &call.seen.and_then(|(_, created_at)| created_at),
+                    &call.key,
+                    &call.before.map(|id| id.0),
                 ],
             )])
             .await?;

@@ -54,13 +54,14 @@ const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \
 const JOBS_CONNECTIONS: usize = 2;
 
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
-const HOT: [Sql; 10] = [
+const HOT: [Sql; 11] = [
     sql::CALL_UNDER_WAY,
     sql::ROUTING_VIEW,
     sql::LOCK_CAMPAIGN,
     sql::CLAIM,
     sql::REFUSE,
     sql::LOCK_CALL,
+    sql::LOCK_SEEN_CALL,
     sql::ATTEMPTS_OF_CALL,
     sql::SETTLE_ATTEMPT,
     sql::EXPECT_RECORDINGS,

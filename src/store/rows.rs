@@ -4,13 +4,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Json};
 
 use super::Error;
-use super::calls::{Attempt, CallUnderWay};
+use super::calls::{Attempt, CallUnderWay, ConfirmedBy};
 use super::offers::{Campaign, Link, ResolvedDid};
 use super::sql::{self, Sql};
 use crate::domain::candidate::is_endpoint_id;
 use crate::domain::{
     CallId, CampaignId, Candidate, Cap, CapKind, ClientId, DialStatus, DidId, HangupCause, LinkId,
-    ReservationId, Rotation, Stem, Strategy, UserId,
+    ReservationId, Rotation, ServerName, Stem, Strategy, UserId,
 };
 
 pub(super) struct Reader<'a> {
@@ -31,17 +31,21 @@ impl<'a> Reader<'a> {
 }
 
 impl ResolvedDid {
-    pub(super) fn from_row(row: &Row) -> Result<Self, Error> {
+    /// `None` where there is no such DID.
+    pub(super) fn from_row(row: &Row) -> Result<Option<Self>, Error> {
         let get = reader(sql::ROUTING_VIEW, row);
-        Ok(Self {
-            did_id: DidId(get.column("did_id")?),
+        let Some(did_id) = get.column::<Option<i32>>("did_id")? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            did_id: DidId(did_id),
             number: get.column("number")?,
             did_active: get.column("did_active")?,
             user_id: UserId(get.column("user_id")?),
             owner_active: get.column("owner_active")?,
             campaign_id: get.column::<Option<i32>>("campaign_id")?.map(CampaignId),
             campaigns: get.column("campaigns")?,
-        })
+        }))
     }
 }
 
@@ -67,7 +71,6 @@ impl Campaign {
             })?,
             ring_timeout_seconds: get.column::<i32>("dial_timeout_seconds")?.max(1) as u32,
             turn,
-            looked_at: get.column("looked_at")?,
             rotation_was_unreadable: rotation.is_err(),
             recorded: get.column("recording_enabled")?,
             announcement: get.column("recording_announcement")?,
@@ -121,13 +124,21 @@ impl CallUnderWay {
         let get = reader(sql::CALL_UNDER_WAY, row);
         Ok(Self {
             call_id: CallId(get.column("call_id")?),
+            uniqueid: get.column("asterisk_uniqueid")?,
+            key: get.column("uniqueid_under_way")?,
             channel: get.column("channel")?,
+            system_name: get.column("system_name")?,
+            server: get
+                .column::<Option<String>>("server_name")?
+                .and_then(|name| ServerName::parse(&name)),
+            observed: get.column("observed")?,
             did_number: get.column("incoming_did_number")?,
             caller_number: get.column("caller_id_num")?,
             started_at: get.column("started_at")?,
             refused_at: get.column("refused_at")?,
             refusal_reason: get.column("refusal_reason")?,
             over_at: get.column("over_at")?,
+            now: get.column("now")?,
         })
     }
 }
@@ -146,6 +157,7 @@ impl Attempt {
         let status: Option<String> = get.column("dial_status")?;
         let cause: Option<i32> = get.column("hangup_cause_code")?;
         Ok(Self {
+            call_id: CallId(get.column("call_id")?),
             attempt: get.column::<i32>("attempt")?.unsigned_abs(),
             reservation_id: ReservationId(get.column("reservation_id")?),
             link_id: LinkId(get.column("link_id")?),
@@ -155,6 +167,10 @@ impl Attempt {
             ring_timeout_seconds: get.column::<i32>("ring_timeout_seconds")?.unsigned_abs(),
             answered_at: get.column("answered_at")?,
             ended_at: get.column("ended_at")?,
+            confirmed_by: get
+                .column::<Option<String>>("confirmed_by")?
+                .as_deref()
+                .and_then(ConfirmedBy::parse),
             status: status.as_deref().and_then(DialStatus::parse),
             cause: cause
                 .and_then(|c| u8::try_from(c).ok())

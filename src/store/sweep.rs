@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::calls::{AttemptEnd, Outcome, SettledAttempt};
+use super::calls::ConfirmedBy;
 use super::rows::reader;
 use super::sql;
 use super::transaction::Transaction;
 use super::{Error, Store};
-use crate::domain::{CallId, LinkId, ServerName, UniqueId};
+use crate::domain::{CallId, LinkId, ReservationId, ServerIdentity, ServerName, UniqueId};
 
 /// A call under way, as the sweep compares it with Asterisk's channels.
 #[derive(Debug, Clone)]
@@ -17,12 +17,81 @@ pub struct OpenCall {
     pub call_id: CallId,
     /// The caller's channel.
     pub uniqueid: UniqueId,
+    /// Name of the caller's channel.
+    pub channel: String,
     /// It is known to be on the server asked for; otherwise on none that is known.
     pub on_server: bool,
-    /// When it was first seen.
-    pub started_at: Timestamp,
-    /// The attempt that is held and not known to be answered, with its endpoint.
-    pub held: Option<(u32, String)>,
+    /// What its Asterisk calls itself, if the dialplan said.
+    pub system_name: Option<String>,
+    /// The server its address suggests.
+    pub likely_server: Option<String>,
+    /// When its channel was made, by its own Asterisk's clock.
+    pub channel_created_at: Option<Timestamp>,
+    /// The daemon that saw its channel first.
+    pub seen_by: Option<String>,
+    /// Another daemon saw its channel first, or was asked, and still watches: it will say when the channel is gone.
+    pub watched_elsewhere: bool,
+    /// Its hard limit is near.
+    pub expires_soon: bool,
+    /// The attempt that goes on.
+    pub open: Option<OpenAttempt>,
+}
+
+/// The attempt of a call that goes on.
+#[derive(Debug, Clone)]
+pub struct OpenAttempt {
+    /// 1 for the first.
+    pub attempt: u32,
+    /// Its slot.
+    pub reservation_id: ReservationId,
+    /// The endpoint dialled.
+    pub endpoint: String,
+    /// It is known to be answered.
+    pub confirmed: bool,
+    /// What told so.
+    pub confirmed_by: Option<ConfirmedBy>,
+}
+
+/// A slot whose attempt is over and which waits for the target's channel.
+#[derive(Debug, Clone)]
+pub struct WaitingSlot {
+    /// Its call.
+    pub call_id: CallId,
+    /// The attempt.
+    pub attempt: u32,
+    /// The target's channel, if it is known.
+    pub leg: Option<UniqueId>,
+    /// The caller's channel, if it is known.
+    pub caller: Option<UniqueId>,
+}
+
+/// What came of noting that a server is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declared {
+    /// Noted.
+    Dead,
+    /// Not noted: a daemon watches it.
+    Observed {
+        /// Which.
+        observer: String,
+        /// When it did so last.
+        seconds_ago: u32,
+    },
+    /// There is no server of this name, nor a call of it.
+    Unknown,
+}
+
+/// What another daemon sees under a server's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherObserver {
+    /// The name.
+    pub server: String,
+    /// The daemon.
+    pub node: String,
+    /// What that server says of itself; without a version.
+    pub identity: ServerIdentity,
+    /// It compared calls with channels some seconds ago.
+    pub fresh: bool,
 }
 
 /// Counters that differ from the reservations they count.
@@ -48,47 +117,231 @@ pub struct Activity {
 }
 
 impl Store {
-    /// Calls under way on a server, or on none that is known.
-    pub async fn open_calls(&self, server: &ServerName) -> Result<Vec<OpenCall>, Error> {
+    /// Calls under way on a server, or on none that is known, as daemon `node` asks.
+    pub async fn open_calls(
+        &self,
+        server: &ServerName,
+        node: &str,
+    ) -> Result<Vec<OpenCall>, Error> {
         let client = self.for_background().await?;
-        let rows = super::pool::rows(&client, sql::OPEN_CALLS, &[&server.as_str()]).await?;
+        let rows = super::pool::rows(&client, sql::OPEN_CALLS, &[&server.as_str(), &node]).await?;
         rows.iter()
             .map(|row| {
                 let get = reader(sql::OPEN_CALLS, row);
                 let uniqueid: String = get.column("asterisk_uniqueid")?;
-                let attempt: Option<i32> = get.column("held_attempt")?;
-                let endpoint: Option<String> = get.column("held_endpoint")?;
+                let attempt: Option<i32> = get.column("open_attempt")?;
+                let endpoint: Option<String> = get.column("endpoint_id")?;
+                let by: Option<String> = get.column("confirmed_by")?;
+                let open = match attempt.zip(endpoint) {
+                    Some((attempt, endpoint)) => Some(OpenAttempt {
+                        attempt: attempt.unsigned_abs(),
+                        reservation_id: ReservationId(get.column("reservation_id")?),
+                        endpoint,
+                        confirmed: get.column::<String>("state")? == "confirmed",
+                        confirmed_by: by.as_deref().and_then(ConfirmedBy::parse),
+                    }),
+                    None => None,
+                };
                 Ok(OpenCall {
                     call_id: CallId(get.column("call_id")?),
                     uniqueid: UniqueId::parse(&uniqueid)
                         .ok_or_else(|| Error::row(sql::OPEN_CALLS.name, "asterisk_uniqueid"))?,
+                    channel: get.column("channel")?,
                     on_server: get.column::<Option<String>>("server_name")?.is_some(),
-                    started_at: get.column("started_at")?,
-                    held: attempt.map(i32::unsigned_abs).zip(endpoint),
+                    system_name: get.column("system_name")?,
+                    likely_server: get.column("likely_server_name")?,
+                    channel_created_at: get.column("channel_created_at")?,
+                    seen_by: get.column("seen_by")?,
+                    watched_elsewhere: get.column("watched_elsewhere")?,
+                    expires_soon: get.column("expires_soon")?,
+                    open,
                 })
             })
             .collect()
     }
 
-    /// Notes that calls are on a server.
-    pub async fn adopt_calls(&self, server: &ServerName, calls: &[CallId]) -> Result<(), Error> {
+    /// Notes that the channels of calls, made when Asterisk says, were seen on a server by daemon `node`.
+    pub async fn adopt_calls(
+        &self,
+        server: &ServerName,
+        calls: &[(CallId, Option<Timestamp>)],
+        node: &str,
+    ) -> Result<(), Error> {
         let client = self.for_background().await?;
-        let ids: Vec<i64> = calls.iter().map(|id| id.0).collect();
-        super::pool::rows(&client, sql::ADOPT_CALLS, &[&server.as_str(), &ids]).await?;
+        let (ids, made): (Vec<i64>, Vec<Option<Timestamp>>) =
+            calls.iter().map(|(id, made)| (id.0, *made)).unzip();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&server.as_str(), &ids, &made, &node];
+        super::pool::rows(&client, sql::ADOPT_CALLS, &parameters).await?;
         Ok(())
     }
 
-    /// Calls that outlived the hard time limit.
-    pub async fn overdue_calls(&self, now: Timestamp) -> Result<Vec<CallId>, Error> {
+    /// Moves the hard limit of calls that are seen alive.
+    pub async fn extend_calls(&self, calls: &[CallId]) -> Result<(), Error> {
         let client = self.for_background().await?;
-        let rows = super::pool::rows(&client, sql::OVERDUE_CALLS, &[&now]).await?;
+        let ids: Vec<i64> = calls.iter().map(|id| id.0).collect();
+        super::pool::rows(&client, sql::EXTEND_CALLS, &[&ids]).await?;
+        Ok(())
+    }
+
+    /// Slots of a server that wait for the target's channel.
+    pub async fn waiting_slots(&self, server: &ServerName) -> Result<Vec<WaitingSlot>, Error> {
+        let client = self.for_background().await?;
+        let rows =
+            super::pool::rows(&client, sql::WAITING_RESERVATIONS, &[&server.as_str()]).await?;
+        let id = |text: Option<String>| text.as_deref().and_then(UniqueId::parse);
+        rows.iter()
+            .map(|row| {
+                let get = reader(sql::WAITING_RESERVATIONS, row);
+                Ok(WaitingSlot {
+                    call_id: CallId(get.column("call_id")?),
+                    attempt: get.column::<i32>("attempt")?.unsigned_abs(),
+                    leg: id(get.column("leg_uniqueid")?),
+                    caller: id(get.column("caller_uniqueid")?),
+                })
+            })
+            .collect()
+    }
+
+    /// Slots that wait for a channel which nobody watches any more.
+    pub async fn unwatched_slots(&self) -> Result<Vec<(CallId, u32)>, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::UNWATCHED_RESERVATIONS, &[]).await?;
+        let attempt = |row: &tokio_postgres::Row| row.get::<_, i32>("attempt").unsigned_abs();
+        Ok(rows
+            .iter()
+            .map(|row| (CallId(row.get("call_id")), attempt(row)))
+            .collect())
+    }
+
+    /// Notes that daemon `node` compares a server's channels with its calls; returns what the other daemons see.
+    pub async fn observe_server(
+        &self,
+        server: &ServerName,
+        node: &str,
+        identity: &ServerIdentity,
+    ) -> Result<Vec<OtherObserver>, Error> {
+        let client = self.for_background().await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [
+            &server.as_str(),
+            &node,
+            &identity.entity_id,
+            &identity.system_name,
+            &identity.startup_time,
+        ];
+        let rows = super::pool::rows(&client, sql::OBSERVE_SERVER, &parameters).await?;
+        rows.iter()
+            .map(|row| {
+                let get = reader(sql::OBSERVE_SERVER, row);
+                Ok(OtherObserver {
+                    server: get.column("server_name")?,
+                    node: get.column("node_name")?,
+                    identity: ServerIdentity {
+                        entity_id: get.column("entity_id")?,
+                        system_name: get.column("system_name")?,
+                        startup_time: get.column("startup_time")?,
+                        version: String::new(),
+                    },
+                    fresh: get.column("fresh")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps what a server says of itself. `false`: its name is another machine's, whose calls may be alive.
+    pub async fn keep_server(
+        &self,
+        server: &ServerName,
+        node: &str,
+        identity: &ServerIdentity,
+    ) -> Result<bool, Error> {
+        let client = self.for_background().await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+            &server.as_str(),
+            &identity.entity_id,
+            &identity.system_name,
+            &identity.startup_time,
+            &identity.version,
+            &node,
+        ];
+        let rows = super::pool::rows(&client, sql::KEEP_SERVER, &parameters).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Notes that a server will not come back, unless a daemon watches it.
+    pub async fn declare_dead(&self, server: &ServerName, by: &str) -> Result<Declared, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::DECLARE_DEAD, &[&server.as_str(), &by]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Error::row(sql::DECLARE_DEAD.name, "no row"))?;
+        let get = reader(sql::DECLARE_DEAD, row);
+        if let Some(observer) = get.column("node_name")? {
+            return Ok(Declared::Observed {
+                observer,
+                seconds_ago: get.column::<i32>("seconds_ago")?.unsigned_abs(),
+            });
+        }
+        Ok(if get.column("known")? {
+            Declared::Dead
+        } else {
+            Declared::Unknown
+        })
+    }
+
+    /// The open slot with this id: its call, its attempt, and whether it only waits for the target's channel.
+    pub async fn find_open_slot(
+        &self,
+        reservation: ReservationId,
+    ) -> Result<Option<(CallId, u32, bool)>, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::FIND_OPEN_SLOT, &[&reservation.0]).await?;
+        Ok(rows.first().map(|row| {
+            let attempt: i32 = row.get("attempt");
+            (
+                CallId(row.get("call_id")),
+                attempt.unsigned_abs(),
+                row.get("waits"),
+            )
+        }))
+    }
+
+    /// Daemon `node` does not watch a server any more.
+    pub async fn leave_server(&self, server: &ServerName, node: &str) -> Result<(), Error> {
+        let client = self.for_background().await?;
+        super::pool::rows(&client, sql::LEAVE_SERVER, &[&server.as_str(), &node]).await?;
+        Ok(())
+    }
+
+    /// The turn to make the repairs that concern all daemons; `None` while another daemon has it. Held until it is
+    /// dropped or given back.
+    pub async fn take_sweep(&self) -> Result<Option<SweepTurn>, Error> {
+        let transaction = Transaction::on(self.for_background().await?);
+        let taken = async {
+            transaction.begin().await?;
+            let rows = transaction.run(sql::TAKE_SWEEP, &[]).await?;
+            Ok(rows.first().is_some_and(|row| row.get("taken")))
+        };
+        match taken.await {
+            Ok(true) => Ok(Some(SweepTurn(transaction))),
+            other => {
+                transaction.roll_back(other.as_ref().err()).await;
+                other.map(|_| None)
+            }
+        }
+    }
+
+    /// Calls that outlived the hard time limit and are watched by nobody.
+    pub async fn overdue_calls(&self) -> Result<Vec<CallId>, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::OVERDUE_CALLS, &[]).await?;
         Ok(rows.iter().map(|row| CallId(row.get("call_id"))).collect())
     }
 
-    /// Lets go of calls that were over, before they were routed, by a time.
-    pub async fn end_over_calls(&self, before: Timestamp) -> Result<(), Error> {
+    /// Lets go of calls that were over, before they were routed, half a minute ago.
+    pub async fn end_over_calls(&self) -> Result<(), Error> {
         let client = self.for_background().await?;
-        super::pool::rows(&client, sql::END_OVER_CALLS, &[&before]).await?;
+        super::pool::rows(&client, sql::END_OVER_CALLS, &[]).await?;
         Ok(())
     }
 
@@ -131,18 +384,10 @@ impl Store {
     }
 
     /// Takes back the open reservations of a call that is not under way.
-    pub async fn expire_reservations(&self, call: CallId, at: Timestamp) -> Result<(), Error> {
+    pub async fn expire_reservations(&self, call: CallId) -> Result<u32, Error> {
         let client = self.for_background().await?;
-        let lost = AttemptEnd {
-            outcome: Outcome::Lost,
-            status: None,
-            cause: None,
-            answered_at: None,
-            at,
-        };
-        let values = SettledAttempt::of(call, &lost);
-        super::pool::rows(&client, sql::SETTLE_ATTEMPT, &values.parameters()).await?;
-        Ok(())
+        let rows = super::pool::rows(&client, sql::EXPIRE_RESERVATIONS, &[&call.0]).await?;
+        Ok(rows.len() as u32)
     }
 
     /// What is under way now.
@@ -171,5 +416,15 @@ impl Store {
         let client = self.for_background().await?;
         let rows = super::pool::rows(&client, sql::ENSURE_PARTITIONS, &[&from, &months]).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+}
+
+/// One daemon's turn to make the repairs that concern all of them.
+pub struct SweepTurn(Transaction);
+
+impl SweepTurn {
+    /// Gives the turn back.
+    pub async fn finish(self) {
+        self.0.roll_back(None).await;
     }
 }

@@ -1,8 +1,8 @@
-//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>`: the call is over.
+//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>`: the call is over.
 //!
-//! It runs in a hangup handler and holds the channel until it closes, so it says nothing and closes as
+//! It may run in a hangup handler and hold the channel until it closes, so it says nothing and closes as
 //! soon as the engine has the report. `<dialled>` is optional: the reservation the dialplan last
-//! dialled on, or `fallback`, or empty for nothing.
+//! dialled on, or `fallback`, or empty for nothing. `<server>` too: what the Asterisk calls itself.
 
 use std::net::SocketAddr;
 
@@ -21,8 +21,12 @@ use crate::{
 
 pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<EndReport, Fault> {
     let argument = |number| environment.argument(number).unwrap_or_default();
+    let said = super::Said {
+        system_name: environment.argument(6),
+        ..super::Said::default()
+    };
     Ok(EndReport {
-        arrival: super::arrival(environment, peer, None, None)?,
+        arrival: super::arrival(environment, peer, &said)?,
         status: DialStatus::parse(&argument(1)),
         cause: HangupCause::parse(&argument(2)),
         answered_seconds: argument(3).parse().ok(),

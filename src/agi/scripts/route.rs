@@ -1,12 +1,16 @@
-//! `route,<did>,<linkedid>,<previous DIALSTATUS>,<previous HANGUPCAUSE>`: where does this call go next?
+//! `route,<did>,<linkedid>,<previous DIALSTATUS>,<previous HANGUPCAUSE>,<reservation>,<announces>,<tags>,<server>`: where
+//! does this call go next? The words of `<announces>` and `<tags>` are taken and mean nothing yet.
 //!
 //! The answer is one exchange as a rule. Every variable is set in every answer, so that nothing of an
 //! earlier one is left, and the verdict last: a dialplan that sees it has all the others.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::debug;
+
+use super::Said;
 
 use crate::{
     agi::{
@@ -16,23 +20,33 @@ use crate::{
         vars,
         wire::{self, CommandError, Environment},
     },
-    clock,
-    domain::{DialStatus, HangupCause, candidate::is_endpoint_id},
+    domain::{DialStatus, HangupCause, ReservationId, candidate::is_endpoint_id},
     routing::{Offer, PreviousAttempt, Refusal, RouteRequest, Verdict},
 };
 
 pub(super) fn request(
     environment: &Environment<'_>,
     peer: SocketAddr,
+    patience: Duration,
 ) -> Result<RouteRequest, Fault> {
-    let (did, linkedid) = (environment.argument(1), environment.argument(2));
+    let asked = Instant::now();
+    let said = Said {
+        did: environment.argument(1),
+        linkedid: environment.argument(2),
+        system_name: environment.argument(8),
+    };
+    let reservation = environment.argument(5);
     Ok(RouteRequest {
-        arrival: super::arrival(environment, peer, did.as_deref(), linkedid.as_deref())?,
+        arrival: super::arrival(environment, peer, &said)?,
         previous: previous(
             &environment.argument(3).unwrap_or_default(),
             &environment.argument(4).unwrap_or_default(),
         ),
-        asked_at: clock::now(),
+        about: reservation
+            .and_then(|id| id.parse().ok())
+            .map(ReservationId),
+        asked: asked.into_std(),
+        deadline: (asked + patience).into_std(),
     })
 }
 
@@ -56,7 +70,7 @@ pub(super) async fn run<R: Router>(
 ) -> Result<(), Fault> {
     // After a standstill of ours there may be questions whose askers have long gone elsewhere.
     session.refuse_if_left()?;
-    let deadline = Instant::now() + session.limits().decision;
+    let deadline = Instant::from_std(request.deadline);
     let verdict = super::in_time(session, deadline, faults, router.route(request)).await?;
     match verdict {
         None => {

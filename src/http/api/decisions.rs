@@ -240,6 +240,9 @@ fn explain(
             filled(total, "answered or being offered")
         ),
         Check::AlreadyTried => "This call was offered to it before.".to_owned(),
+        Check::LinkLocked => {
+            "Another transaction held its row for too long: it was passed over.".to_owned()
+        }
     }
 }
 

@@ -45,11 +45,11 @@ pub async fn sellers_campaign(db: &TestDb, user: i32, did: &str, clients: &[i32]
 /// The target of an offer answers.
 pub async fn confirm(engine: &Engine, caller: &Caller, offer: &Offer) {
     let fact = CallFact::Answered {
-        caller: caller.uniqueid.clone(),
+        caller: caller.seen(),
         endpoint: offer.endpoint.clone(),
-        at: capconduit::clock::now(),
     };
-    engine.observe(&pbx(), fact).await.expect("observes");
+    let heard = std::time::Instant::now();
+    engine.observe(&pbx(), fact, heard).await.expect("observes");
 }
 
 /// A stream being read.

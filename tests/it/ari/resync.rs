@@ -33,17 +33,24 @@ async fn calls_are_listed_before_channels_and_after_the_stream_is_open() {
             "PUT /ari/applications/capconduit-a/eventFilter",
             "open_calls",
             "GET /ari/channels",
+            "GET /ari/bridges",
             "reconcile",
         ]
     );
     let live = recorder.live();
-    let names: Vec<_> = live.iter().map(|channel| channel.name.as_str()).collect();
+    let names: Vec<_> = live
+        .iter()
+        .map(|channel| channel.channel.name.as_str())
+        .collect();
     assert_eq!(
         names,
         ["PJSIP/ringing-desk-00000007", "PJSIP/trunk-00000006"]
     );
-    assert!(live.iter().all(|channel| !channel.answered));
-    assert!(live.iter().all(|channel| channel.created_at.is_some()));
+    assert!(live.iter().all(|channel| !channel.up));
+    assert!(
+        live.iter()
+            .all(|channel| channel.channel.created_at.is_some())
+    );
 }
 
 #[tokio::test]
@@ -61,7 +68,7 @@ async fn the_sweep_sees_channels_change() {
         .await;
     let live = recorder.live();
     assert_eq!(live.len(), 2);
-    assert!(live.iter().all(|channel| channel.answered));
+    assert!(live.iter().all(|channel| channel.up));
 }
 
 #[tokio::test]
@@ -176,4 +183,19 @@ async fn facts_heard_before_a_cut_are_settled_after_it() {
     journal.wait_for("observe", 10).await;
     journal.wait_for("reconcile", 2).await;
     assert_eq!(recorder.facts().len(), 10);
+}
+
+#[tokio::test]
+async fn who_talks_to_whom_is_told_and_an_asterisk_that_does_not_say_is_compared_all_the_same() {
+    let (journal, asterisk, _, mut watching) = start(Tuning {
+        sweep_interval: Duration::from_millis(10),
+        ..tuning()
+    })
+    .await;
+    watching.wait_in_sync().await;
+    asterisk.set_bridges(Some(r#"[{"id":"b","channels":["1.0","1.1"]}]"#));
+    journal.wait_for("reconcile with bridges", 1).await;
+    asterisk.set_bridges(None);
+    journal.wait_for("reconcile without bridges", 1).await;
+    watching.wait_in_sync().await;
 }

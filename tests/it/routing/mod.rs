@@ -1,4 +1,5 @@
 mod caps;
+mod edges;
 mod fairness;
 mod offers;
 mod repairs;

@@ -2,7 +2,7 @@ use capconduit::domain::{Decision, DialStatus, HangupCause, Question, RefusalRea
 use capconduit::routing::Verdict;
 
 use crate::support::World;
-use crate::support::world::{Caller, VerdictExt, link};
+use crate::support::world::{Caller, VerdictExt, compare, link, live};
 
 #[tokio::test]
 async fn a_call_is_offered_settled_and_logged() {
@@ -15,6 +15,13 @@ async fn a_call_is_offered_settled_and_logged() {
     assert_eq!(offer.ring_timeout_seconds, 20);
     assert_eq!(world.usage().await, (1, 0));
 
+    world
+        .db
+        .run(
+            "update calls set started_at = started_at - interval '9 seconds';
+              update call_attempts set offered_at = offered_at - interval '9 seconds'",
+        )
+        .await;
     caller.end(&engine, Some(DialStatus::Answer)).await;
     world.assert_quiet().await;
     let row = world
@@ -244,6 +251,9 @@ async fn a_unique_id_that_comes_again_is_another_call() {
     after.channel = "PJSIP/trunk-00000099".to_owned();
     let second = after.route(&engine).await.offer();
     assert_ne!(first.call_id, second.call_id);
+    // What became of the first, which may be on another server, is for its observer to say.
+    assert_eq!(world.usage().await, (2, 0));
+    assert_eq!(compare(&engine, &[live(after.seen(), false)]).await.lost, 1);
     assert_eq!(world.usage().await, (1, 0));
     after.end(&engine, Some(DialStatus::Answer)).await;
     // And once more after a proper end, with everything else the same.

@@ -1,17 +1,15 @@
-use capconduit::domain::{DialStatus, LiveChannel};
+use capconduit::domain::{DialStatus, DialledOn, LiveChannel};
 use capconduit::routing::Dialled;
-use jiff::Timestamp;
 
 use crate::support::World;
-use crate::support::world::{Caller, VerdictExt, link, server};
+use crate::support::world::{
+    Caller, VerdictExt, compare, compare_on, identity, link, live, server,
+};
 
-fn channel(caller: &Caller, answered: bool) -> LiveChannel {
+fn channel(caller: &Caller, up: bool) -> LiveChannel {
     LiveChannel {
-        uniqueid: caller.uniqueid.clone(),
-        name: caller.channel.clone(),
-        answered,
         dials: Some("PJSIP/client1".to_owned()),
-        created_at: Some(Timestamp::now()),
+        ..live(caller.seen(), up)
     }
 }
 
@@ -26,9 +24,17 @@ async fn calls_without_a_channel_are_ended_and_those_with_one_adopted() {
     drop(dead_daemon);
 
     let engine = world.engine("a");
-    let open = engine.open_calls(&server()).await.unwrap();
-    let live = [channel(&talks, true), channel(&rings, false)];
-    let repairs = engine.reconcile(&server(), open, &live).await.unwrap();
+    let target = talks.leg("client1");
+    let bridge = vec![talks.uniqueid.clone(), target.uniqueid.clone()];
+    let channels = [
+        channel(&talks, true),
+        live(target, true),
+        channel(&rings, false),
+    ];
+    let its = identity("aa", "");
+    let repairs = compare_on(&engine, &server(), &its, &channels, Some(vec![bridge]))
+        .await
+        .unwrap();
     assert_eq!((repairs.lost, repairs.answered), (1, 1));
     assert_eq!(world.usage().await, (1, 1));
     world.assert_sound().await;
@@ -40,6 +46,11 @@ async fn calls_without_a_channel_are_ended_and_those_with_one_adopted() {
         .await;
     assert_eq!(states, "confirmed,held,expired");
 
+    let target = capconduit::domain::CallFact::Gone {
+        channel: talks.leg("client1"),
+        cause: None,
+    };
+    engine.sight(&server(), &target);
     talks.end(&engine, Some(DialStatus::Answer)).await;
     rings.end(&engine, Some(DialStatus::Busy)).await;
     world.assert_quiet().await;
@@ -51,8 +62,10 @@ async fn a_call_made_after_the_list_was_begun_is_left_alone() {
     let engine = world.engine("a");
     let open = engine.open_calls(&server()).await.unwrap();
     Caller::new().route(&engine).await.offer();
-    let repairs = engine.reconcile(&server(), open, &[]).await.unwrap();
-    assert_eq!(repairs.lost, 0);
+    let its = identity("aa", "");
+    let nothing = capconduit::domain::LiveView::default();
+    let repairs = engine.reconcile(&server(), &its, open, &nothing).await;
+    assert_eq!(repairs.unwrap().lost, 0);
     assert_eq!(world.usage().await, (1, 0));
 }
 
@@ -65,21 +78,16 @@ async fn a_call_of_an_unknown_server_is_judged_only_once_it_was_seen_somewhere()
     arrival.peer = Some([192, 0, 2, 7].into());
     let request = capconduit::routing::RouteRequest {
         arrival,
-        previous: None,
-        asked_at: Timestamp::now(),
+        ..caller.question()
     };
     engine.route(request).await.unwrap().offer();
 
-    let open = engine.open_calls(&server()).await.unwrap();
-    engine.reconcile(&server(), open, &[]).await.unwrap();
+    compare(&engine, &[]).await;
     assert_eq!(world.usage().await, (1, 0), "not ours to judge");
 
-    let open = engine.open_calls(&server()).await.unwrap();
-    let seen = [channel(&caller, false)];
-    let repairs = engine.reconcile(&server(), open, &seen).await.unwrap();
+    let repairs = compare(&engine, &[channel(&caller, false)]).await;
     assert_eq!(repairs.adopted, 1);
-    let open = engine.open_calls(&server()).await.unwrap();
-    let repairs = engine.reconcile(&server(), open, &[]).await.unwrap();
+    let repairs = compare(&engine, &[]).await;
     assert_eq!(repairs.lost, 1);
     world.assert_quiet().await;
 }
@@ -93,11 +101,10 @@ async fn a_call_that_talks_to_the_fallback_keeps_no_slot() {
     caller.route(&engine).await.offer();
     let mut fallback = channel(&caller, true);
     fallback.dials = Some("PJSIP/reception".to_owned());
-    let open = engine.open_calls(&server()).await.unwrap();
-    let repairs = engine
-        .reconcile(&server(), open, &[fallback])
-        .await
-        .unwrap();
+    let repairs = compare(&engine, &[fallback.clone()]).await;
+    assert_eq!(repairs.undialled, 0, "a dial string proves nothing");
+    fallback.reservation = Some(DialledOn::Fallback);
+    let repairs = compare(&engine, &[fallback]).await;
     assert_eq!(repairs.undialled, 1);
     assert_eq!(world.usage().await, (0, 0));
     let report = caller.report(Some(DialStatus::Answer), Dialled::Fallback);
@@ -119,17 +126,16 @@ async fn a_channel_of_a_later_call_does_not_keep_an_old_one_alive() {
     let world = World::new("priority", &[link(1)]).await;
     let engine = world.engine("a");
     let caller = Caller::new();
+    let made_at = |second: i64| {
+        let mut channel = channel(&caller, true);
+        channel.channel.created_at = jiff::Timestamp::from_second(1_795_206_000 + second).ok();
+        channel
+    };
     caller.route(&engine).await.offer();
-    world
-        .db
-        .run("update calls set started_at = now() - interval '1 hour'")
-        .await;
-    let open = engine.open_calls(&server()).await.unwrap();
-    let repairs = engine
-        .reconcile(&server(), open, &[channel(&caller, true)])
-        .await
-        .unwrap();
-    assert_eq!(repairs.lost, 1);
+    assert_eq!(compare(&engine, &[made_at(0)]).await.adopted, 1);
+    assert_eq!(compare(&engine, &[made_at(0)]).await.lost, 0);
+    // Asterisk was restarted and gave the unique id again: told by its own clock, whatever ours says.
+    assert_eq!(compare(&engine, &[made_at(1)]).await.lost, 1);
     world.assert_quiet().await;
 }
 

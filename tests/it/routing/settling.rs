@@ -1,37 +1,39 @@
 use capconduit::domain::{CallFact, DialStatus, HangupCause, ReservationId};
 use capconduit::routing::{Dialled, Engine, Error, PreviousAttempt, RouteRequest};
-use jiff::Timestamp;
+use std::time::Instant;
 
 use crate::support::World;
 use crate::support::world::{Caller, VerdictExt, link, server};
 
 fn answered(caller: &Caller, endpoint: &str) -> CallFact {
     CallFact::Answered {
-        caller: caller.uniqueid.clone(),
+        caller: caller.seen(),
         endpoint: endpoint.to_owned(),
-        at: Timestamp::now(),
     }
 }
 
 fn failed(caller: &Caller, endpoint: &str, status: DialStatus) -> CallFact {
     CallFact::AttemptFailed {
-        caller: caller.uniqueid.clone(),
+        caller: caller.seen(),
         endpoint: endpoint.to_owned(),
         status,
-        at: Timestamp::now(),
     }
 }
 
 fn gone(caller: &Caller) -> CallFact {
     CallFact::Gone {
-        channel: caller.uniqueid.clone(),
+        channel: caller.seen(),
         cause: Some(HangupCause::NORMAL),
-        at: Timestamp::now(),
     }
 }
 
 async fn observe(engine: &Engine, fact: CallFact) {
-    engine.observe(&server(), fact).await.expect("settles");
+    engine.sight(&server(), &fact);
+    let heard = Instant::now();
+    engine
+        .observe(&server(), fact, heard)
+        .await
+        .expect("settles");
 }
 
 async fn status(world: &World) -> String {
@@ -364,53 +366,4 @@ async fn facts_in_any_order_and_number_settle_a_call_once() {
         world.db.one::<i64>("select count(*) from call_logs").await,
         60
     );
-}
-
-#[tokio::test]
-async fn a_slot_is_free_only_when_the_targets_channel_is_gone() {
-    let world = World::new("priority", &[link(1)]).await;
-    let engine = world.engine("a");
-    let leg = |caller: &Caller| Caller::with_uniqueid(&format!("{}1", caller.uniqueid.as_str()));
-    for status in [DialStatus::Answer, DialStatus::Busy, DialStatus::Cancel] {
-        let caller = Caller::new();
-        let target = leg(&caller);
-        caller.route(&engine).await.offer();
-        engine.sight(
-            &server(),
-            &CallFact::Dialled {
-                caller: caller.uniqueid.clone(),
-                leg: target.uniqueid.clone(),
-            },
-        );
-        // The report is taken, and waits; what it will do is decided by what is seen meanwhile.
-        let report = caller.end(&engine, Some(status));
-        let seen = async {
-            tokio::task::yield_now().await;
-            assert_eq!(world.usage().await, (1, 0), "the leg is still there");
-            engine.sight(&server(), &gone(&target));
-        };
-        tokio::join!(report, seen);
-        world.assert_quiet().await;
-    }
-}
-
-#[tokio::test]
-async fn a_targets_channel_that_stays_does_not_keep_its_slot() {
-    let world = World::new("priority", &[link(1), link(2)]).await;
-    let engine = world.engine("a");
-    let caller = Caller::new();
-    let first = caller.route(&engine).await.offer();
-    engine.sight(
-        &server(),
-        &CallFact::Dialled {
-            caller: caller.uniqueid.clone(),
-            leg: Caller::new().uniqueid,
-        },
-    );
-    let second = caller.route_after(&engine, DialStatus::Busy).await.offer();
-    assert_ne!(first.endpoint, second.endpoint);
-    assert_eq!(world.usage().await, (1, 0));
-    engine.lose_sight(&server());
-    caller.end(&engine, Some(DialStatus::NoAnswer)).await;
-    world.assert_quiet().await;
 }

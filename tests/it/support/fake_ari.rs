@@ -46,6 +46,7 @@ struct Shared {
 
 struct Behaviour {
     channels: String,
+    bridges: Option<String>,
     info: String,
     refuses_password: bool,
     read_only: bool,
@@ -74,6 +75,7 @@ impl FakeAri {
             journal: journal.clone(),
             behaviour: Mutex::new(Behaviour {
                 channels: "[]".into(),
+                bridges: Some("[]".into()),
                 info: INFO.into(),
                 refuses_password: false,
                 read_only: false,
@@ -108,6 +110,11 @@ impl FakeAri {
 
     pub fn set_channels(&self, json: &str) {
         json.clone_into(&mut self.shared.behaviour().channels);
+    }
+
+    /// `None`: as an Asterisk that does not say.
+    pub fn set_bridges(&self, json: Option<&str>) {
+        self.shared.behaviour().bridges = json.map(str::to_owned);
     }
 
     pub fn set_info(&self, json: &str) {
@@ -266,6 +273,10 @@ fn answer(request: &Request, shared: &Shared) -> (u16, String) {
         "GET /ari/asterisk/info" => (200, behaviour.info.clone()),
         "GET /ari/asterisk/modules" => (200, MODULES.to_owned()),
         "GET /ari/channels" => (200, behaviour.channels.clone()),
+        "GET /ari/bridges" => match &behaviour.bridges {
+            Some(bridges) => (200, bridges.clone()),
+            None => refusal(404),
+        },
         line if line.starts_with("PUT /ari/applications/") => {
             if behaviour.read_only {
                 return refusal(403);

@@ -1,13 +1,15 @@
 //! Rows to route calls with, and calls as the dialplan would ask about them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use capconduit::domain::{
-    CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, ServerName, UniqueId,
+    CallFact, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, LiveChannel, LiveView,
+    SeenChannel, ServerIdentity, ServerName, SystemName, UniqueId,
 };
 use capconduit::routing::{
-    Arrival, Dialled, EndReport, Engine, Offer, PreviousAttempt, Refusal, RouteRequest, Settings,
-    Verdict,
+    Arrival, Dialled, EndReport, Engine, Offer, PreviousAttempt, Refusal, Repairs, RouteRequest,
+    Settings, Verdict,
 };
 
 use super::TestDb;
@@ -147,6 +149,54 @@ pub struct Caller {
     pub did: String,
     pub number: String,
     pub channel: String,
+    /// What the dialplan says its Asterisk calls itself.
+    pub system_name: Option<SystemName>,
+}
+
+/// What a running Asterisk says of itself.
+pub fn identity(entity_id: &str, system_name: &str) -> ServerIdentity {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    ServerIdentity {
+        entity_id: some(entity_id),
+        system_name: some(system_name),
+        startup_time: "2026-11-21T02:17:13.510Z".parse().ok(),
+        version: "22.10.1".to_owned(),
+    }
+}
+
+/// A channel in Asterisk's list.
+pub fn live(channel: SeenChannel, up: bool) -> LiveChannel {
+    LiveChannel {
+        channel,
+        up,
+        dials: None,
+        reservation: None,
+    }
+}
+
+/// Compares the open calls with a list of channels, and of bridges where there is one.
+pub async fn compare_on(
+    engine: &Engine,
+    server: &ServerName,
+    identity: &ServerIdentity,
+    channels: &[LiveChannel],
+    bridges: Option<Vec<Vec<UniqueId>>>,
+) -> Result<Repairs, capconduit::routing::Error> {
+    let open = engine.open_calls(server).await.expect("reads");
+    let view = LiveView {
+        channels: channels.to_vec(),
+        bridges,
+    };
+    engine.reconcile(server, identity, open, &view).await
+}
+
+/// As [`compare_on`] for the one server there is.
+pub async fn compare(engine: &Engine, channels: &[LiveChannel]) -> Repairs {
+    let bridges = None;
+    let identity = ServerIdentity::default();
+    compare_on(engine, &server(), &identity, channels, bridges)
+        .await
+        .expect("compares")
 }
 
 impl Caller {
@@ -162,7 +212,47 @@ impl Caller {
             did: DID.to_owned(),
             number: "+15550001111".to_owned(),
             channel: format!("PJSIP/trunk-{uniqueid}"),
+            system_name: None,
         }
+    }
+
+    /// On an Asterisk that calls itself `name`.
+    pub fn on(mut self, name: &str) -> Self {
+        self.system_name = SystemName::parse(name);
+        self
+    }
+
+    /// The caller's channel, as an observer sees it.
+    pub fn seen(&self) -> SeenChannel {
+        SeenChannel {
+            uniqueid: self.uniqueid.clone(),
+            name: self.channel.clone(),
+            created_at: None,
+        }
+    }
+
+    /// A channel of the target, dialled for this caller.
+    pub fn leg(&self, endpoint: &str) -> SeenChannel {
+        let uniqueid = format!("{}9", self.uniqueid);
+        SeenChannel {
+            name: format!("PJSIP/{endpoint}-0{:07}", uniqueid.len()),
+            uniqueid: UniqueId::parse(&uniqueid).expect("a unique id"),
+            created_at: None,
+        }
+    }
+
+    /// Its channel was made, and seen.
+    pub fn appears(&self, engine: &Engine) {
+        engine.sight(&server(), &CallFact::Made(self.seen()));
+    }
+
+    /// Its target is being dialled, and that was seen.
+    pub fn dials(&self, engine: &Engine, endpoint: &str) {
+        let fact = CallFact::Dialled {
+            caller: self.seen(),
+            leg: self.leg(endpoint),
+        };
+        engine.sight(&server(), &fact);
     }
 
     pub fn dialling(mut self, did: &str) -> Self {
@@ -177,6 +267,7 @@ impl Caller {
             channel: self.channel.clone(),
             did: DialledNumber::from_untrusted(&self.did),
             caller: CallerId::from_untrusted(&self.number, "Test Caller"),
+            system_name: self.system_name.clone(),
             peer: Some([127, 0, 0, 1].into()),
         }
     }
@@ -186,7 +277,9 @@ impl Caller {
         RouteRequest {
             arrival: self.arrival(),
             previous: None,
-            asked_at: capconduit::clock::now(),
+            about: None,
+            asked: Instant::now(),
+            deadline: Instant::now() + Duration::from_secs(5),
         }
     }
 

@@ -1,0 +1,19 @@
+-- A server ($1) will not come back, says $2. Nothing is noted while a daemon watches it: told are which, and since when.
+with watched as (
+    select node_name, extract(epoch from clock_timestamp() - heartbeat)::int as seconds_ago
+    from server_observers
+    where server_name = $1 and heartbeat > clock_timestamp() - interval '60 seconds'
+    order by heartbeat desc
+    limit 1
+), dead as (
+    update servers set declared_dead_at = clock_timestamp(), declared_dead_by = $2
+    where name = $1 and not exists (select from watched)
+    returning name
+)
+select exists (select from servers where name = $1)
+       or exists (select from calls where server_name = $1 and ended_at is null and uniqueid_under_way is not null)
+           as known,
+       w.node_name, w.seconds_ago
+from (select) one
+left join watched w on true
+left join dead d on true

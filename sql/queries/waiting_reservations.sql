@@ -1,0 +1,5 @@
+-- Slots of a server ($1) whose attempt is over and whose target's channel was still there.
+select r.call_id, r.attempt, r.leg_uniqueid, c.asterisk_uniqueid as caller_uniqueid
+from reservations r
+left join calls c on c.call_id = r.call_id
+where r.server_name = $1 and r.ended_at is null and r.attempt_ended_at is not null
