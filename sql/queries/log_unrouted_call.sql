@@ -9,8 +9,7 @@ with call as (
            $11::timestamptz, $11::timestamptz, $11::timestamptz
     from (select 1) one
     left join lateral (
-        select id, user_id, number from dids where number = any ($6::text[])
-        order by array_position($6::text[], number::text) limit 1) d on true
+        select id, user_id, number from dids where did_key(number) = any ($6::text[]) limit 1) d on true
     where not exists (select from call_logs where asterisk_uniqueid = $1::text)
     on conflict (uniqueid_under_way) do nothing
     returning *

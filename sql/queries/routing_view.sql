@@ -1,5 +1,5 @@
--- Everything a decision looks at, in one view of the database, for a dialled number in any of its spellings
--- ($1, the dialled one first): the DID and its owner, the campaign that takes its calls with whose turn it
+-- Everything a decision looks at, in one view of the database, for a dialled number by its key
+-- ($1, one or none; however it is spelt, one DID has it): the DID and its owner, the campaign that takes its calls with whose turn it
 -- is, and a row for each of the campaign's links, active or not. One row with nulls where there is no
 -- campaign or no link; no row for an unknown number.
 --
@@ -20,8 +20,7 @@ select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
 from (
     select id, number, status, user_id
     from dids
-    where number = any ($1::text[])
-    order by array_position($1::text[], number::text)
+    where did_key(number) = any ($1::text[])
     limit 1
 ) d
 join users u on u.id = d.user_id

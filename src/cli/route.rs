@@ -12,7 +12,7 @@ const EXIT_REFUSED: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Number dialled, with or without the leading +.
+    /// Number dialled, in any spelling.
     #[arg(long)]
     did: String,
     /// Caller's number. No rule looks at it yet.

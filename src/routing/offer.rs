@@ -384,8 +384,7 @@ fn remarks(
 }
 
 fn is_same_call(call: &CallUnderWay, arrival: &Arrival) -> bool {
-    let same_number = arrival.did.as_str() == call.did_number
-        || arrival.did.lookup_keys().contains(&call.did_number);
+    let same_number = arrival.did.is_spelling_of(&call.did_number);
     call.channel == arrival.channel && same_number && call.caller_number == arrival.caller.number
 }
 

@@ -1,5 +1,6 @@
 mod caps;
 mod fairness;
+mod numbers;
 mod offers;
 mod repairs;
 mod settling;
