@@ -33,6 +33,7 @@ mod query;
 mod range;
 mod recordings;
 mod sessions;
+mod staff_dids;
 mod statistics;
 mod trace;
 mod transcription_jobs;
@@ -55,6 +56,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::domain::Claims;
 use crate::routing::Engine;
 use crate::storage::Storage;
 use crate::store::Store;
@@ -88,6 +90,8 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
+    /// How sellers come to their DIDs.
+    pub claims: Claims,
 }
 
 /// What handlers share. Cheap to clone.
@@ -137,6 +141,7 @@ fn operations() -> Vec<Operation> {
         users::operations(),
         clients::operations(),
         dids::operations(),
+        staff_dids::operations(),
         campaigns::operations(),
         links::operations(),
         usage::operations(),

@@ -107,6 +107,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
         ("recording", "min(recording_id) from recordings"),
         ("job", "min(job_id) from transcription_jobs"),
         ("decision", "min(decision_id) from decisions"),
+        ("reservation", "min(reservation_id) from reservations"),
         ("session", "min(session_id) from sessions"),
         ("key", "min(key_id) from api_keys"),
         ("audit", "min(audit_id) from audit_log"),
@@ -268,7 +269,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
             "link_id" => other["link"].to_string(),
             "user_id" | "seller_id" | "actor_id" => other["user"].to_string(),
             "call_id" => other["call"].to_string(),
-            "did" => format!("{}1", NUMBERS[0]),
+            "did" | "number" => format!("{}1", NUMBERS[0]),
             "actor" => MARKS[0].to_owned(),
             // What both sellers' calls were about.
             "transcript" => "price".to_owned(),
