@@ -1,6 +1,6 @@
 -- A DID is unique by its digits, however it is spelt; and a seller's claim of a number can wait for staff.
 --
--- Locks: until this migration ends `dids` can be read, so calls are routed, but not written. Only the last statement
+-- Locks: until this migration ends `dids` can be read, so calls are routed, but not written. Only the change of the status
 -- needs the table alone, for a moment, and gives way to readers that are at work. Statements of older daemons go on
 -- as they are.
 
@@ -16,7 +16,7 @@ declare
     newer text;
     doubles int;
 begin
-    -- Also keeps out those who lock a row now to write it later: the last statement could never pass them.
+    -- Also keeps out those who lock a row now to write it later: the change of the status could never pass them.
     lock table dids in exclusive mode;
     begin
         create unique index dids_digits_key on dids (did_key(number));
@@ -75,3 +75,6 @@ begin
     end loop;
 end
 $$;
+
+-- Staff lists the servers.
+grant select on servers to capconduit_admin;

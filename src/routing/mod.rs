@@ -4,6 +4,7 @@
 //! the edges hand it what they were told, in the words of [`crate::domain`], and it answers. Every verb
 //! may be called twice with the same facts; the second time changes nothing.
 
+mod by_hand;
 mod crowds;
 mod explain;
 mod late;
@@ -23,6 +24,7 @@ use crate::domain::{
 };
 use crate::store::{self, Store};
 
+pub use by_hand::DeclaredDead;
 pub use explain::Explanation;
 pub use reconcile::{OpenCalls, Repairs};
 

@@ -32,6 +32,7 @@ mod problem;
 mod query;
 mod range;
 mod recordings;
+mod servers;
 mod sessions;
 mod staff_dids;
 mod statistics;
@@ -146,6 +147,7 @@ fn operations() -> Vec<Operation> {
         links::operations(),
         usage::operations(),
         live::operations(),
+        servers::operations(),
         events::operations(),
         logs::operations(),
         export::operations(),

@@ -94,7 +94,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
     ))
     .await;
     fill_recording(server, user, mark).await;
-    let mut things = Things::from([("user", i64::from(user)), ("client", 1)]);
+    let mut things = Things::from([("user", i64::from(user)), ("client", 1), ("server", 1)]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
         ("campaign", "min(id)::bigint from campaigns"),
@@ -234,6 +234,8 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         ("audit", _) => "audit",
         ("recordings", _) => "recording",
         ("transcription-jobs", _) => "job",
+        ("servers", _) => "server",
+        ("reservations", _) => "reservation",
         _ => panic!("{path}: say in thing_in_path what this id is of"),
     }
 }

@@ -1,3 +1,4 @@
+mod by_hand;
 mod caps;
 mod fairness;
 mod numbers;
