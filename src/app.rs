@@ -318,6 +318,7 @@ fn api_settings(config: &Config) -> http::api::Settings {
         login_lock: http.login_lock,
         requests_per_minute: http.requests_per_minute,
         anonymous_requests_per_minute: http.anonymous_requests_per_minute,
+        claims: config.dids.claims,
     }
 }
 

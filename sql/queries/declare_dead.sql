@@ -1,8 +1,12 @@
 -- A server ($1) will not come back, says $2. Nothing is noted while a daemon watches it: told are which, and since when.
 with watched as (
-    select node_name, extract(epoch from clock_timestamp() - heartbeat)::int as seconds_ago
-    from server_observers
-    where server_name = $1 and heartbeat > clock_timestamp() - interval '60 seconds'
+    select node_name, extract(epoch from clock_timestamp() - heartbeat)::bigint as seconds_ago
+    from (
+        select node_name, heartbeat from server_observers where server_name = $1
+        union all
+        select observer, heartbeat from servers where name = $1 and observer is not null
+    ) seen
+    where heartbeat > clock_timestamp() - interval '60 seconds'
     order by heartbeat desc
     limit 1
 ), dead as (

@@ -9,8 +9,7 @@ where r.campaign_id = (
     join dids d on d.id = cd.did_id
     where cd.did_id = (
         select id from dids
-        where number = any ($1::text[])
-        order by array_position($1::text[], number::text)
+        where did_key(number) = any ($1::text[])
         limit 1)
       and c.user_id = d.user_id and c.status = 'active')
 for update

@@ -3,7 +3,7 @@
 -- either when the call came under way this moment: then it is to be settled.
 --
 -- It ended $10 seconds ago, lasted $11 seconds and talked for the last $12 of them (null: was not answered).
--- $1 unique id, $2 linked id, $3 channel, $4 server, $5 daemon, $6 spellings of the number, $7 the number, $8 and $9 the
+-- $1 unique id, $2 linked id, $3 channel, $4 server, $5 daemon, $6 the key of the number, $7 the number, $8 and $9 the
 -- caller, $13 status, $14 and $15 cause, $16 what the Asterisk calls itself, $17 the key to use instead of the unique id.
 with times as materialized (
     select clock_timestamp() - make_interval(secs => $10) as ended_at
@@ -15,8 +15,7 @@ with times as materialized (
            t.ended_at - make_interval(secs => $11), t.ended_at, t.ended_at, t.ended_at, $16::text, $17::varchar
     from times t
     left join lateral (
-        select id, user_id, number from dids where number = any ($6::text[])
-        order by array_position($6::text[], number::text) limit 1) d on true
+        select id, user_id, number from dids where did_key(number) = any ($6::text[]) limit 1) d on true
     where not exists (
         select from call_logs l
         left join calls c on c.call_id = l.id

@@ -1,5 +1,5 @@
--- Everything a decision looks at, in one view of the database, for a dialled number in any of its spellings
--- ($1, the dialled one first): the DID and its owner, the campaign that takes its calls with whose turn it
+-- Everything a decision looks at, in one view of the database, for a dialled number by its key ($1, one or
+-- none; however it is spelt, one DID has it): the DID and its owner, the campaign that takes its calls with whose turn it
 -- is (in the first row), and a row for each of the campaign's links, active or not. One row with nulls where there
 -- is no DID, no campaign or no link.
 --
@@ -21,8 +21,7 @@ from (select) question
 left join (
     select id, number, status, user_id
     from dids
-    where number = any ($1::text[])
-    order by array_position($1::text[], number::text)
+    where did_key(number) = any ($1::text[])
     limit 1
 ) d on true
 left join users u on u.id = d.user_id

@@ -1,8 +1,10 @@
 //! The command line: one file per command that is more than a few lines.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `route` would refuse the call, 78 the configuration
-//! cannot be used (`EX_CONFIG` of sysexits.h).
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused (`route` would refuse the call, `server declare-dead` found
+//! the server observed), 4 there is no such server, call or slot, 78 the configuration cannot be used (`EX_CONFIG` of
+//! sysexits.h).
 
+mod by_hand;
 mod check;
 mod migrate;
 mod model;
@@ -35,6 +37,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// End a call by hand.
+    #[command(subcommand)]
+    Call(by_hand::CallCommand),
     /// Run the daemon.
     Serve,
     /// Bring the database schema up to date.
@@ -44,6 +49,12 @@ enum Command {
     /// List, install and check the models that recordings are transcribed with. Needs no database.
     #[command(subcommand)]
     Model(model::Command),
+    /// Free a slot by hand.
+    #[command(subcommand)]
+    Reservation(by_hand::ReservationCommand),
+    /// Show the Asterisk servers, or declare one dead.
+    #[command(subcommand)]
+    Server(by_hand::ServerCommand),
     /// Show where a call would go now. Claims and changes nothing.
     Route(route::Arguments),
     /// Transcribe a WAV file and print what was said. Needs no database.
@@ -126,6 +137,9 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Migrate(arguments) => migrate::run(&arguments, &config).await,
         Command::Check => check::run(&config).await,
         Command::Route(arguments) => route::run(&arguments, &config).await,
+        Command::Call(command) => by_hand::call(&command, &config).await,
+        Command::Reservation(command) => by_hand::reservation(&command, &config).await,
+        Command::Server(command) => by_hand::server(&command, &config).await,
         Command::User(command) => user::run(&command, &config).await,
         Command::Model(command) => model::run(&command, &config.transcription).await,
         Command::Transcribe(arguments) => {
@@ -137,4 +151,24 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
 /// A connection in the role of `database.url` itself.
 async fn owner(config: &Config) -> Result<tokio_postgres::Client, store::ConnectError> {
     store::connect_as_owner(&app::store_settings(config)).await
+}
+
+/// Rows as columns, each as wide as its widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: Vec<usize> = (0..N)
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, &width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }

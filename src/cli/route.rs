@@ -12,7 +12,7 @@ const EXIT_REFUSED: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Number dialled, with or without the leading +.
+    /// Number dialled, in any spelling.
     #[arg(long)]
     did: String,
     /// Caller's number. No rule looks at it yet.
@@ -150,24 +150,5 @@ fn candidates(explanation: &Explanation) -> String {
             target.verdict.as_str().to_owned(),
         ]);
     }
-    table(&rows)
-}
-
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let widths: Vec<usize> = (0..N)
-        .map(|column| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, &width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    super::table(&rows)
 }

@@ -82,6 +82,7 @@ pub const KEYS: &[Key] = &[
     number("http.requests_per_minute", "120000", 1, 1_000_000),
     number("http.anonymous_requests_per_minute", "600", 1, 1_000_000),
     key("ops.listen", Fallback::Value("127.0.0.1:9464")),
+    key("dids.claims", Fallback::Value("open")),
     number("routing.answer_deadline_ms", "1200", 100, 1400),
     number("routing.ring_budget_seconds", "120", 5, 3600),
     number("routing.max_call_seconds", "14400", 60, 86_400),

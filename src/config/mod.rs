@@ -17,7 +17,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::ServerName;
+use crate::domain::{Claims, ServerName};
 use reader::Reader;
 
 pub use problem::{Error, Origin, Problem};
@@ -39,6 +39,8 @@ pub struct Config {
     pub http: Http,
     /// The listener for metrics and health.
     pub ops: Ops,
+    /// How sellers come to their numbers.
+    pub dids: Dids,
     /// Decisions and their repair.
     pub routing: Routing,
     /// The Asterisk servers to observe. May be empty.
@@ -123,6 +125,13 @@ pub struct Http {
 pub struct Ops {
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub listen: SocketAddr,
+}
+
+/// `[dids]`.
+#[derive(Debug, Clone)]
+pub struct Dids {
+    /// Who may add numbers.
+    pub claims: Claims,
 }
 
 /// `[routing]`.
@@ -316,6 +325,8 @@ impl Reader<'_> {
         let agi = self.agi();
         let http = self.http();
         let ops = self.address("ops.listen").map(|listen| Ops { listen });
+        let expected = "open, confirm or staff";
+        let claims = self.parsed("dids.claims", expected, Claims::parse);
         let routing = self.routing();
         let asterisk = self.asterisk();
         let recording = self.recording();
@@ -328,6 +339,7 @@ impl Reader<'_> {
             agi: agi?,
             http: http?,
             ops: ops?,
+            dids: Dids { claims: claims? },
             routing: routing?,
             asterisk,
             recording: recording?,

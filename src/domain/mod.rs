@@ -32,7 +32,7 @@ pub use ids::{
     CallId, CampaignId, ClientId, DidId, JobId, LinkId, LinkedId, RecordingId, ReservationId,
     ServerName, SystemName, UniqueId, UserId,
 };
-pub use number::DialledNumber;
+pub use number::{Claims, DialledNumber};
 pub use reason::RefusalReason;
 pub use recording::{Language, Leg, RecordingLanguage, Speaker, Stem};
 pub use role::Role;

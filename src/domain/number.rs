@@ -1,11 +1,12 @@
-//! Numbers as they arrive: the dialled one is looked up, any number is masked before it is logged.
+//! Numbers as they arrive: the dialled one is looked up, any number is masked before it is logged; and who may
+//! add numbers.
 
 use std::fmt;
 
 /// The number a caller dialled, cleaned for look-up.
 ///
-/// DIDs are kept in E.164 with a leading `+`. Carriers send them with or without it, so
-/// [`lookup_keys`](Self::lookup_keys) gives both spellings, the one dialled first.
+/// Carriers spell a DID with or without a plus, other programs store it with blanks, dashes or parentheses. It is
+/// one DID all the same: what is compared is its [`key`](Self::key).
 #[derive(Clone, PartialEq, Eq)]
 pub struct DialledNumber(String);
 
@@ -29,21 +30,49 @@ impl DialledNumber {
         &self.0
     }
 
-    /// Spellings to look for in `dids.number`, the dialled one first. Empty for a number that cannot
-    /// be a DID.
+    /// What all spellings of the number have in common, as the database's function `did_key` has it: letters,
+    /// digits, `*` and `#`. `None` for a number that cannot be a DID.
+    pub fn key(&self) -> Option<String> {
+        key_of(&self.0)
+    }
+
+    /// Keys to look for, `did_key(number) = any (…)`: one, or none.
     pub fn lookup_keys(&self) -> Vec<String> {
-        let digits = self.0.strip_prefix('+').unwrap_or(&self.0);
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return if self.0.is_empty() {
-                Vec::new()
-            } else {
-                vec![self.0.clone()]
-            };
-        }
-        if self.0.starts_with('+') {
-            vec![self.0.clone(), digits.to_owned()]
-        } else {
-            vec![self.0.clone(), format!("+{digits}")]
+        self.key().into_iter().collect()
+    }
+
+    /// Whether this is another spelling of a stored number, or the same.
+    pub fn is_spelling_of(&self, stored: &str) -> bool {
+        self.0 == stored || (self.key().is_some() && self.key() == key_of(stored))
+    }
+}
+
+/// As the SQL function `did_key`. A test compares the two.
+fn key_of(number: &str) -> Option<String> {
+    let counts = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '*' | '#');
+    let key: String = number.chars().filter(counts).collect();
+    (!key.is_empty()).then_some(key)
+}
+
+/// How sellers come to their DIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claims {
+    /// A seller adds any number that nobody has, and it works at once.
+    Open,
+    /// A seller adds a number, and staff confirms it before it works.
+    Confirm,
+    /// Only staff adds numbers, for sellers.
+    Staff,
+}
+
+impl Claims {
+    /// Reads `dids.claims`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "open" => Some(Self::Open),
+            "confirm" => Some(Self::Confirm),
+            "staff" => Some(Self::Staff),
+            _ => None,
         }
     }
 }
@@ -83,13 +112,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_did_is_found_with_and_without_plus() {
-        let keys = |text| DialledNumber::from_untrusted(text).lookup_keys();
-        assert_eq!(keys("+18005550101"), ["+18005550101", "18005550101"]);
-        assert_eq!(keys("18005550101"), ["18005550101", "+18005550101"]);
-        assert_eq!(keys("sales"), ["sales"]);
-        assert!(keys("").is_empty());
-        assert!(keys("\r\n\0").is_empty());
+    fn a_did_is_found_in_every_spelling() {
+        let key = |text| DialledNumber::from_untrusted(text).key();
+        for spelling in [
+            "+18005550101",
+            "18005550101",
+            "+1 (800) 555-0101",
+            "1.800.555/0101",
+            "+1800555\u{2011}0101\r\n",
+        ] {
+            assert_eq!(key(spelling).as_deref(), Some("18005550101"), "{spelling}");
+        }
+        // Another number, or none of this kind.
+        for other in [
+            "0018005550101",
+            "01118005550101",
+            "8005550101",
+            "*18005550101",
+        ] {
+            assert_ne!(key(other), key("+18005550101"), "{other}");
+        }
+        assert_eq!(key("Sales").as_deref(), Some("Sales"));
+        for nothing in ["", "+", "\r\n\0", "-.()"] {
+            assert_eq!(key(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_are_of_the_stored_number_or_not() {
+        let is = |dialled, stored| DialledNumber::from_untrusted(dialled).is_spelling_of(stored);
+        assert!(is("18005550101", "+1 800 555 0101"));
+        assert!(is("+", "+"), "what is no number is itself");
+        assert!(!is("+", "-"));
+        assert!(!is("18005550101", "+18005550102"));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Times {
 }
 
 pub(super) fn has_same_number(call: &CallUnderWay, arrival: &Arrival) -> bool {
-    arrival.did.as_str() == call.did_number || arrival.did.lookup_keys().contains(&call.did_number)
+    arrival.did.is_spelling_of(&call.did_number)
 }
 
 /// Whether the call that asks is on the channel of a call under way. A unique id and a channel's name come again on

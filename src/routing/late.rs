@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use tracing::{error, info};
 
+use crate::domain::UniqueId;
+
 use super::{EndReport, Engine, Error};
 
 /// Reports kept, about a minute of ends at 150 calls a second.
@@ -32,6 +34,13 @@ impl LateReports {
                 "too many ends wait for the database: this call's is left to the sweep");
         }
         room
+    }
+
+    /// Whether the end of a call with this unique id waits here.
+    pub(super) fn is_about(&self, uniqueid: &UniqueId) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = queue.iter();
+        waiting.any(|(report, _)| report.arrival.uniqueid == *uniqueid)
     }
 
     fn len(&self) -> usize {

@@ -68,6 +68,8 @@ impl Engine {
     /// What is open on `server` or on no known server. Take this list **before** the list of
     /// channels: then a call in it that has no channel is really gone.
     pub async fn open_calls(&self, server: &ServerName) -> Result<OpenCalls, Error> {
+        // What was reported says more of a call than that its channel is gone: it goes first.
+        self.settle_late_reports().await?;
         self.sightings.begin_look(server);
         Ok(OpenCalls {
             calls: (self.store.open_calls(server, &self.settings.node)).await?,
@@ -270,7 +272,11 @@ impl<'a> Comparison<'a> {
 
     /// The calls that have no channel any more.
     fn lost<'c>(&self, calls: &'c [OpenCall]) -> Vec<&'c OpenCall> {
-        let gone = |call: &&OpenCall| self.channel_of(call).is_none() && self.may_judge(call);
+        let gone = |call: &&OpenCall| {
+            self.channel_of(call).is_none()
+                && self.may_judge(call)
+                && !self.engine.late.is_about(&call.uniqueid)
+        };
         calls.iter().filter(gone).collect()
     }
 

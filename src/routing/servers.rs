@@ -127,7 +127,7 @@ pub enum DeclaredDead {
         /// Which daemon.
         observer: String,
         /// How many seconds ago.
-        seconds_ago: u32,
+        seconds_ago: i64,
     },
     /// There is no such server.
     Unknown,

@@ -25,6 +25,7 @@ pub mod recordings;
 pub mod references;
 pub mod request;
 mod rows;
+pub mod servers;
 pub mod sessions;
 pub mod sql;
 pub mod statistics;

@@ -40,6 +40,7 @@ pub const API: &[&[Sql]] = &[
     super::logs::sql::ALL,
     super::recorded::sql::ALL,
     super::request::sql::ALL,
+    super::servers::sql::ALL,
     super::sessions::sql::ALL,
     super::statistics::sql::ALL,
     super::throttle::sql::ALL,

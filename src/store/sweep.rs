@@ -75,7 +75,7 @@ pub enum Declared {
         /// Which.
         observer: String,
         /// When it did so last.
-        seconds_ago: u32,
+        seconds_ago: i64,
     },
     /// There is no server of this name, nor a call of it.
     Unknown,
@@ -279,7 +279,7 @@ impl Store {
         if let Some(observer) = get.column("node_name")? {
             return Ok(Declared::Observed {
                 observer,
-                seconds_ago: get.column::<i32>("seconds_ago")?.unsigned_abs(),
+                seconds_ago: get.column("seconds_ago")?,
             });
         }
         Ok(if get.column("known")? {

@@ -71,7 +71,7 @@ const SIMULATION: [Parameter; 3] = [
     parameter(
         "did",
         ParameterKind::Text,
-        "The number dialled, with or without the leading plus (percent-encoded: %2B). Required.",
+        "The number dialled, in any spelling; a leading plus is percent-encoded (%2B). Required.",
     ),
     parameter(
         "callerId",
@@ -502,6 +502,16 @@ async fn simulate(
         }
     }
     let number = DialledNumber::from_untrusted(did);
+    if caller.role == Role::User {
+        // Before the decision is made: how long that takes would tell that there is a DID of somebody else.
+        let own = match number.key() {
+            Some(key) => api.store.is_own_did(caller.user_id, &key).await?,
+            None => false,
+        };
+        if !own {
+            return Err(Problem::not_found("DID of yours"));
+        }
+    }
     let explanation = {
         let turn = tokio::time::timeout(SIMULATION_WAIT, SIMULATIONS.acquire()).await;
         let _turn = turn.map_err(|_| {

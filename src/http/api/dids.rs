@@ -1,4 +1,7 @@
 //! DIDs: a seller's numbers.
+//!
+//! Who may add one, and whether it works at once, says `dids.claims`. What a seller is told of a number that is a DID
+//! already is the same whoever has it and however it fares, the seller itself included.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,9 +18,9 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem, note_own, shown};
+use crate::domain::Claims;
 use crate::domain::number::is_e164;
-use crate::store::dids::{DidChange, DidRow};
-use crate::store::request::Broken;
+use crate::store::dids::{DidChange, DidRow, is_number_taken};
 
 /// The operations on DIDs.
 pub fn operations() -> Vec<Operation> {
@@ -31,6 +34,12 @@ pub fn operations() -> Vec<Operation> {
             .problems(&[400]),
         Operation::post("/api/seller/dids", "createDid", create)
             .tagged("dids", "Add a DID")
+            .about(
+                "A number is one DID, however it is spelt. By the daemon's configuration (`dids.claims`) it takes calls \
+                 at once (`open`), or is `pending` and takes none until staff confirms it (`confirm`), or is given by \
+                 staff alone (`staff`: 403, `given_by_staff`). A number that is a DID already is 409, `number_taken`, \
+                 whoever has it.",
+            )
             .body(&NEW_DID)
             .example(r#"{"number": "+18005550101", "description": "Landing page A"}"#)
             .answers::<Did>(201, "The new DID.")
@@ -40,14 +49,17 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Did>(200, "The DID."),
         Operation::put(ONE, "updateDid", update)
             .tagged("dids", "Change a DID")
-            .about("The number cannot be changed: delete the DID and add another.")
+            .about(
+                "The number cannot be changed: delete the DID and add another. The status of a DID that is `pending` \
+                 changes only by staff: 409, `did_pending`.",
+            )
             .body(&DID_CHANGE)
             .example(r#"{"status": "inactive"}"#)
             .answers::<Did>(200, "The changed DID.")
-            .problems(&[412]),
+            .problems(&[409, 412]),
         Operation::delete(ONE, "deleteDid", delete)
             .tagged("dids", "Delete a DID")
-            .about("Its calls stay in the log.")
+            .about("Its calls stay in the log. One that is `pending` is claimed no more.")
             .answers_nothing(204, "It is gone.")
             .problems(&[412]),
     ];
@@ -57,15 +69,23 @@ pub fn operations() -> Vec<Operation> {
         .collect()
 }
 
+/// Most DIDs of a seller that are pending: whoever claims more keeps numbers from others. Parallel requests may pass
+/// it by a few.
+const MAX_PENDING: i64 = 200;
+
+/// What a DID can be set to.
 const STATUSES: &[&str] = &["active", "inactive"];
 
-const STATUS_PARAMETER: Parameter = parameter(
+/// What a DID can be.
+pub(super) const ALL_STATUSES: &[&str] = &["active", "inactive", "pending"];
+
+pub(super) const STATUS_PARAMETER: Parameter = parameter(
     "status",
-    ParameterKind::Choice(STATUSES),
+    ParameterKind::Choice(ALL_STATUSES),
     "Only those of this status.",
 );
 
-const E164: Rule = Rule::Check {
+pub(super) const E164: Rule = Rule::Check {
     expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0",
     pattern: r"^\+[1-9][0-9]{1,14}$",
     check: is_e164,
@@ -110,8 +130,9 @@ struct ChangedDid {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Did {
-    id: i32,
+    pub(super) id: i32,
     number: String,
+    /// `active`, `inactive`, or `pending`: not confirmed yet.
     status: String,
     description: Option<String>,
     created_at: Moment,
@@ -119,7 +140,7 @@ pub struct Did {
 }
 
 impl Did {
-    fn of(row: DidRow) -> Self {
+    pub(super) fn of(row: DidRow) -> Self {
         Self {
             id: row.id,
             number: row.number,
@@ -130,7 +151,11 @@ impl Did {
         }
     }
 
-    fn tag(&self) -> Tag {
+    pub(super) fn is_pending(&self) -> bool {
+        self.status == "pending"
+    }
+
+    pub(super) fn tag(&self) -> Tag {
         Tag::of(&[i64::from(self.id), self.updated_at.0.as_microsecond()])
     }
 }
@@ -141,7 +166,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<Listed<Did>>, Problem> {
     let page = query.page(20)?;
-    let status = query.choice("status", STATUSES)?;
+    let status = query.choice("status", ALL_STATUSES)?;
     let (dids, total) = api
         .store
         .dids(caller.user_id, status, page.per_page, page.offset())
@@ -156,22 +181,39 @@ async fn create(
     caller: Caller,
     Input(new): Input<NewDid>,
 ) -> Result<Response, Problem> {
+    // Before anything is looked at: whether the number is taken is not said here.
+    let status = match api.settings.claims {
+        Claims::Open => new.status.as_str(),
+        Claims::Confirm => "pending",
+        Claims::Staff => {
+            return Err(Problem::forbidden(
+                "given_by_staff",
+                "Numbers are given by the operator's staff here. Ask them for it.",
+            ));
+        }
+    };
     let request = api.store.request(caller.reach()).await?;
+    if status == "pending" && request.pending_dids(caller.user_id).await? >= MAX_PENDING {
+        return Err(Problem::conflict(
+            "too_many_pending",
+            format!("{MAX_PENDING} of your numbers wait to be confirmed. Add more when some are."),
+        ));
+    }
     let created = request
         .create_did(
             caller.user_id,
             &new.number,
             new.description.as_deref(),
-            &new.status,
+            status,
         )
         .await;
     let did = match created {
         Ok(row) => Did::of(row),
-        Err(error) if error.broken() == Some(Broken::Unique("dids_number_key")) => {
+        Err(error) if is_number_taken(&error) => {
             return Err(Problem::conflict(
                 "number_taken",
                 format!(
-                    "{} is a DID already, of you or of another seller.",
+                    "{} is a DID already. If it is yours to use, ask the operator's staff.",
                     new.number
                 ),
             ));
@@ -208,6 +250,12 @@ async fn update(
     let row = request.lock_did(caller.user_id, id).await?;
     let before = Did::of(row.ok_or_else(|| Problem::not_found("DID"))?);
     before.tag().check(&headers)?;
+    if before.is_pending() && change.status.is_some() {
+        return Err(Problem::conflict(
+            "did_pending",
+            "This DID waits to be confirmed by the operator's staff. Until then its status stays.",
+        ));
+    }
     let row = request
         .update_did(
             caller.user_id,

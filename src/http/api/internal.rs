@@ -198,7 +198,7 @@ fn routed(
     explanation: Explanation,
     mut addresses: Vec<Address>,
 ) -> Result<RoutingInfo, RefusalReason> {
-    // Calls are routed with and without plus; this question is about the number as it is stored.
+    // Calls are routed by any spelling; this question is about the number as it is stored.
     let did = explanation.did.filter(|did| did.number == number);
     let did = did.ok_or(RefusalReason::DidNotFound)?;
     if let Some(reason) = explanation.refusal {

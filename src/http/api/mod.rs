@@ -32,7 +32,9 @@ mod problem;
 mod query;
 mod range;
 mod recordings;
+mod servers;
 mod sessions;
+mod staff_dids;
 mod statistics;
 mod trace;
 mod transcription_jobs;
@@ -55,6 +57,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::domain::Claims;
 use crate::routing::Engine;
 use crate::storage::Storage;
 use crate::store::Store;
@@ -88,6 +91,8 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
+    /// How sellers come to their DIDs.
+    pub claims: Claims,
 }
 
 /// What handlers share. Cheap to clone.
@@ -137,10 +142,12 @@ fn operations() -> Vec<Operation> {
         users::operations(),
         clients::operations(),
         dids::operations(),
+        staff_dids::operations(),
         campaigns::operations(),
         links::operations(),
         usage::operations(),
         live::operations(),
+        servers::operations(),
         events::operations(),
         logs::operations(),
         export::operations(),

@@ -152,10 +152,11 @@ fn parameters(meta: &Meta) -> Vec<Value> {
         .skip(1)
         .filter_map(|rest| rest.split('}').next())
         .map(|name| {
-            json!({
-                "name": name, "in": "path", "required": true,
-                "schema": { "type": "integer", "minimum": 1 },
-            })
+            let schema = match name {
+                "name" => json!({ "type": "string" }),
+                _ => json!({ "type": "integer", "minimum": 1 }),
+            };
+            json!({ "name": name, "in": "path", "required": true, "schema": schema })
         });
     let in_query = meta.parameters.iter().map(|parameter| {
         json!({

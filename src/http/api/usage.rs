@@ -116,7 +116,7 @@ const FILTERS: [Parameter; 3] = [
 /// Highest count that can be set: calls must be able to add to it for ever.
 const MOST_CALLS: i64 = 1_000_000_000;
 
-static REASON: Form = Form {
+pub(super) static REASON: Form = Form {
     name: "Reason",
     fields: &[Field::line("reason", 1, 500).about("Kept in the audit log.")],
     unknown: Unknown::Refuse,
@@ -194,8 +194,8 @@ pub struct CampaignBrief {
 /// A seller, in few words.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UserBrief {
-    id: i32,
-    username: String,
+    pub(super) id: i32,
+    pub(super) username: String,
 }
 
 /// The use of a link's caps, and whose it is.
@@ -470,7 +470,7 @@ async fn steer_client(
 }
 
 /// Why, if the body says so.
-async fn reason(body: HttpRequest) -> Result<Option<String>, Problem> {
+pub(super) async fn reason(body: HttpRequest) -> Result<Option<String>, Problem> {
     let given: Option<Reason> = read_optional(body, &REASON).await?;
     Ok(given.and_then(|given| given.reason))
 }

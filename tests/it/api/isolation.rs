@@ -94,7 +94,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
     ))
     .await;
     fill_recording(server, user, mark).await;
-    let mut things = Things::from([("user", i64::from(user)), ("client", 1)]);
+    let mut things = Things::from([("user", i64::from(user)), ("client", 1), ("server", 1)]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
         ("campaign", "min(id)::bigint from campaigns"),
@@ -107,6 +107,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
         ("recording", "min(recording_id) from recordings"),
         ("job", "min(job_id) from transcription_jobs"),
         ("decision", "min(decision_id) from decisions"),
+        ("reservation", "min(reservation_id) from reservations"),
         ("session", "min(session_id) from sessions"),
         ("key", "min(key_id) from api_keys"),
         ("audit", "min(audit_id) from audit_log"),
@@ -233,6 +234,8 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         ("audit", _) => "audit",
         ("recordings", _) => "recording",
         ("transcription-jobs", _) => "job",
+        ("servers", _) => "server",
+        ("reservations", _) => "reservation",
         _ => panic!("{path}: say in thing_in_path what this id is of"),
     }
 }
@@ -268,7 +271,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
             "link_id" => other["link"].to_string(),
             "user_id" | "seller_id" | "actor_id" => other["user"].to_string(),
             "call_id" => other["call"].to_string(),
-            "did" => format!("{}1", NUMBERS[0]),
+            "did" | "number" => format!("{}1", NUMBERS[0]),
             "actor" => MARKS[0].to_owned(),
             // What both sellers' calls were about.
             "transcript" => "price".to_owned(),

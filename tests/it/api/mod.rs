@@ -15,4 +15,5 @@ mod links;
 mod logs;
 mod operating;
 mod recordings;
+mod servers;
 mod users;

@@ -206,7 +206,8 @@ async fn equal_unique_ids_of_two_servers_are_two_calls() {
     tell_on(&there, &pbx2, gone(first.seen())).await;
     assert_eq!(world.usage().await, (1, 0));
     tell_on(&here, &pbx1, gone(first.seen())).await;
-    world.assert_quiet().await;
+    assert_eq!(world.usage().await, (0, 0));
+    world.assert_sound().await;
 }
 
 #[tokio::test]

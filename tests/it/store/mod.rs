@@ -1,2 +1,3 @@
 mod migrations;
+mod numbers;
 mod schema;

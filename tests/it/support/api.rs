@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use capconduit::domain::Claims;
 use capconduit::http;
 use capconduit::http::api::Settings;
 use capconduit::storage::{self, Storage};
@@ -46,6 +47,7 @@ pub fn settings() -> Settings {
         login_lock: Duration::from_secs(60),
         requests_per_minute: 100_000,
         anonymous_requests_per_minute: 100_000,
+        claims: Claims::Open,
     }
 }
 
