@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::agi_client::{AgiCall, AgiOutcome};
 use super::{DID, eventually};
 
@@ -116,11 +118,9 @@ impl Daemon {
         self.child.wait().expect("ends");
     }
 
-    pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{signal}"), self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("runs kill").success());
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("takes signals");
     }
 
     /// Waits for its end and returns the exit code.

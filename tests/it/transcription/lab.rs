@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use capconduit::storage::{self, Storage};
 use capconduit::transcription::models::{Places, View};
 use capconduit::transcription::process::Program;
 use capconduit::transcription::{Service, Settings, Status};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -234,7 +234,8 @@ impl Lab {
     pub fn kill_processes(&self) -> usize {
         let processes = self.processes();
         for id in &processes {
-            let _ = Command::new("kill").args(["-9", &id.to_string()]).output();
+            let process = i32::try_from(*id).ok().and_then(Pid::from_raw);
+            let _ = kill_process(process.expect("a process id"), Signal::KILL);
         }
         processes.len()
     }
