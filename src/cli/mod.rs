@@ -12,6 +12,7 @@ mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +22,9 @@ use crate::{app, store};
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 78;
+
+/// How long a failed command may look whether the schema is the reason.
+const SCHEMA_LIMIT: Duration = Duration::from_secs(5);
 
 /// Routes calls for Asterisk: decides, caps and records them.
 #[derive(Debug, Parser)]
@@ -125,12 +129,34 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Serve => app::serve(config).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(arguments) => migrate::run(&arguments, &config).await,
         Command::Check => check::run(&config).await,
-        Command::Route(arguments) => route::run(&arguments, &config).await,
-        Command::User(command) => user::run(&command, &config).await,
+        Command::Route(arguments) => {
+            let ran = route::run(&arguments, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::User(command) => {
+            let ran = user::run(&command, &config).await;
+            or_schema(ran, &config).await
+        }
         Command::Model(command) => model::run(&command, &config.transcription).await,
         Command::Transcribe(arguments) => {
             transcribe::run(&arguments, Some(&config.transcription)).await
         }
+    }
+}
+
+/// What a command failed with; or, where the schema is not what this program needs, that: a table that is not there
+/// yet says nothing to who has to make it.
+async fn or_schema<T>(ran: anyhow::Result<T>, config: &Config) -> anyhow::Result<T> {
+    let Err(failure) = ran else { return ran };
+    let looked = tokio::time::timeout(SCHEMA_LIMIT, async {
+        store::migrate::check(&owner(config).await.ok()?)
+            .await
+            .err()
+    });
+    use store::migrate::Error::{Ahead, Behind};
+    match looked.await {
+        Ok(Some(schema @ (Behind { .. } | Ahead { .. }))) => Err(schema.into()),
+        _ => Err(failure),
     }
 }
 
