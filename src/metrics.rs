@@ -596,8 +596,8 @@ mod tests {
                     // Roles of the database, and the beginning of environment variables.
                     let others = ["app\"", "api\"", "asterisk\"", "admin\"", "\""];
                     let mut names = text.split("\"capconduit_").skip(1);
-                    let named = names.any(|rest| !others.iter().any(|o| rest.starts_with(o)));
-                    strays.extend(named.then_some(path));
+                    let found = names.any(|rest| !others.iter().any(|o| rest.starts_with(o)));
+                    strays.extend(found.then_some(path));
                 }
             }
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, Transcription};
+use crate::store::migrate::{self as schema, Error as SchemaProblem};
 use crate::telemetry::{self, Chain};
 use crate::{app, store};
 
@@ -149,13 +150,12 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
 async fn or_schema<T>(ran: anyhow::Result<T>, config: &Config) -> anyhow::Result<T> {
     let Err(failure) = ran else { return ran };
     let looked = tokio::time::timeout(SCHEMA_LIMIT, async {
-        store::migrate::check(&owner(config).await.ok()?)
-            .await
-            .err()
+        schema::check(&owner(config).await.ok()?).await.err()
     });
-    use store::migrate::Error::{Ahead, Behind};
     match looked.await {
-        Ok(Some(schema @ (Behind { .. } | Ahead { .. }))) => Err(schema.into()),
+        Ok(Some(problem @ (SchemaProblem::Behind { .. } | SchemaProblem::Ahead { .. }))) => {
+            Err(problem.into())
+        }
         _ => Err(failure),
     }
 }

@@ -157,6 +157,7 @@ async fn readiness_names_what_is_wrong_with_ari() {
     daemon
         .wait_component("ari:pbx", "refuses user or password")
         .await;
+    daemon.wait_component("database", "\"ready\"").await;
     // Routing goes on without it.
     assert_eq!(daemon.route("1795.1", &[]).await.unwrap().verdict(), "DIAL");
     let checked = settings.command("check").output().unwrap();

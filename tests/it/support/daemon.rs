@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::agi_client::{AgiCall, AgiOutcome};
-use super::{DID, eventually};
+use super::{DID, PATIENCE, eventually};
 
 /// How a daemon is to be started.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl DaemonSettings {
             http: ([127, 0, 0, 1], 0).into(),
             ops: ([127, 0, 0, 1], 0).into(),
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let up = loop {
             if let Some(line) = daemon.logged("capconduit is up") {
                 break line;
@@ -125,7 +125,7 @@ impl Daemon {
 
     /// Waits for its end and returns the exit code.
     pub async fn ended(mut self) -> Option<i32> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("can be asked") {
                 return status.code();

@@ -13,10 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{TestDb, eventually};
-
-/// Longer than any of this takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, TestDb, eventually};
 
 /// Files in `tests/fixtures/vosk`.
 pub fn fixture(name: &str) -> PathBuf {
