@@ -544,10 +544,6 @@ DIGITS='zero one two three four five six seven eight nine'
 WORDS='hello yes sales budget price house no support thank you'
 spool_is_empty() { [ -z "$(find "$ASTERISK/var/recordings" -type f)" ]; }
 
-# Transcribers stand back behind everything else (nice 19): beside programs that want all of the processor each
-# second of sound takes them many.
-TRANSCRIBED=60
-
 # Both sides talk, each in its time; the recording holds them apart. An announcement is heard by both and not
 # recorded; one that cannot be played means no recording. Crashes lose no recording.
 case_recording() {
@@ -564,8 +560,8 @@ case_recording() {
     eventually 5 'three calls talk' sql_is 3 "select count(*) from reservations where state = 'confirmed'"
     heard "$CARRIER"
     eventually 30 'the calls are over' nothing_open
-    eventually $TRANSCRIBED 'the recording is stored and transcribed' recording_is "$plain" 'stored done 3'
-    eventually $TRANSCRIBED 'the announced recording is stored and transcribed' recording_is "$told" 'stored done 3'
+    eventually 20 'the recording is stored and transcribed' recording_is "$plain" 'stored done 3'
+    eventually 20 'the announced recording is stored and transcribed' recording_is "$told" 'stored done 3'
     file=$(leg "$plain" caller)
     expect 'the caller is not heard on his leg' sounds "$file" 1500 5500
     expect 'the agent is heard on the leg of the caller' quiet "$file" 7500 12500
@@ -606,7 +602,7 @@ case_recording() {
     daemon_kill one
     eventually 30 'the call is over' no_channels
     daemon_up one
-    eventually $TRANSCRIBED 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored done 3'
+    eventually 20 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored done 3'
 
     # Asterisk dies.
     speak ${N}955 talks ANSWERED 1
@@ -615,7 +611,7 @@ case_recording() {
     eventually 15 'sound is on disk' sound_is_on_disk
     signal_pid KILL "$(asterisk_pid "$ASTERISK")"
     asterisk_start "$ASTERISK"
-    eventually $TRANSCRIBED 'the recording that a crash cut off is stored' recording_is "$plain" 'stored done repaired 3'
+    eventually 20 'the recording that a crash cut off is stored' recording_is "$plain" 'stored done repaired 3'
     file=$(leg "$plain" caller)
     expect 'a repaired recording holds no speech' sounds "$file" 300 2000
     expect 'a repaired header tells the wrong length' [ "$(od -An -tu4 -j40 -N4 "$file" | tr -d ' ')" -eq $(($(stat -c %s "$file") - 44)) ]

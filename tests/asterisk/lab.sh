@@ -36,7 +36,8 @@ lab_start() {
     free_port RTP_PORT 600
     free_port CARRIER_MEDIA 8
     ASTERISK=$LAB/asterisk
-    mkdir -p "$ASTERISK"
+    mkdir -p "$ASTERISK" "$LAB/bin"
+    ln -s "$REPO_ROOT/tests/fixtures/vosk/eager-transcriber" "$(dirname "$BINARY")/capconduit-transcriber" "$LAB/bin/"
     printf 'lab-%s\n' "$RANDOM$RANDOM" >"$ASTERISK/ari-password"
     chmod 0640 "$ASTERISK/ari-password"
     for name in one two; do
@@ -239,6 +240,8 @@ password = "${3:-$(cat "$ASTERISK/ari-password")}"
 [recording]
 directory = "$ASTERISK/var/recordings"
 storage = "$LAB/stored"
+[transcription]
+worker = "$LAB/bin/eager-transcriber"
 [transcription.models]
 en = "$REPO_ROOT/tests/fixtures/vosk/vosk-model-tiny-en-digits-8k"
 [shutdown]
