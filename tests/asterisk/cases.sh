@@ -252,7 +252,7 @@ call_talks() { sql_is t "select count(*) = 1 from calls c join reservations r us
 
 # The first daemon is down, hangs, comes back; both share the caps.
 case_two_daemons() {
-    local since long i carrier
+    local since long other i carrier round
     daemon_up two
     call ${N}601 ANSWERED 1 none
     place carrier-wait.xml
@@ -291,20 +291,27 @@ case_two_daemons() {
     expect 'a live call was cut' legs t-long 1
     # The other link of that campaign is free; each has one slot.
     call ${N}602 ANSWERED 1 none
+    other=$CALLER_NUMBER
+    place carrier-wait.xml
+    eventually 3 'a call talks to the other' legs t-other 1
     call ${N}602 '' 0 no_eligible_clients_available
-    place carrier.xml -d 1500 -rp 400
+    place carrier.xml
     heard "$CARRIER"
-    hang_up "$long"
+    hang_up "$long" "$other"
     heard "$carrier"
 
-    # Both decide, in turns, for the same three slots.
-    for i in {1..40}; do call ${N}601; done
-    place carrier.xml -r 20 -d 900
-    while pid_alive "$CARRIER"; do
-        cli dialplan set global AGI_URL "$(agi_url two)" >/dev/null
-        cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    # Both decide, in turns, for the same three slots. On a busy machine it takes the whole round to change the turn.
+    for round in 1 2 3; do
+        for i in {1..40}; do call ${N}601; done
+        place carrier.xml -r 20 -d 900
+        while pid_alive "$CARRIER"; do
+            cli dialplan set global AGI_URL "$(agi_url two)" >/dev/null
+            cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+        done
+        heard "$CARRIER"
+        if decided_by one 5 && decided_by two 5; then break; fi
     done
-    heard "$CARRIER"
+    note "both daemons: $round rounds"
     expect 'both daemons: one of them did not decide' decided_by one 5
     expect 'both daemons: the other did not decide' decided_by two 5
     note "decisions: $(sql 'select string_agg(node_name || $$ $$ || n, $$, $$) from (select node_name, count(*) n from decisions group by 1) x')"
