@@ -36,9 +36,11 @@ pub const ARI_CONNECTED: &str = "capconduit_ari_connected";
 pub const ARI_EVENTS: &str = "capconduit_ari_events_total";
 /// Times the event stream of a server was connected anew.
 pub const ARI_RECONNECTS: &str = "capconduit_ari_reconnects_total";
-/// Database connections in use.
+/// Facts thrown away because the queue of a server was full.
+pub const ARI_FACTS_DROPPED: &str = "capconduit_ari_facts_dropped_total";
+/// What is wrong with the names of servers.
 pub const SERVER_CONFLICTS: &str = "capconduit_server_conflicts";
-/// See [`ALL`].
+/// Database connections in use.
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
@@ -172,6 +174,12 @@ pub const ALL: &[Metric] = &[
         Kind::Gauge,
         &["server", "kind"],
         "Asterisk servers that share a name, a system name, an address or a machine; must stay 0",
+    ),
+    metric(
+        ARI_FACTS_DROPPED,
+        Kind::Counter,
+        &["server"],
+        "Facts thrown away because the queue was full; the next comparison with Asterisk makes up for them",
     ),
     metric(
         DB_POOL_IN_USE,
@@ -480,6 +488,7 @@ mod tests {
         gauge!(ARI_CONNECTED, "server" => "pbx \"1\"\\").set(1.0);
         ari_event("Dial");
         counter!(ARI_RECONNECTS, "server" => "pbx1").increment(0);
+        counter!(ARI_FACTS_DROPPED, "server" => "pbx1").increment(0);
         transcription_jobs("queued", 0);
         transcription_audio(Duration::from_secs(1));
         transcription_workers(1, 0, 0);
@@ -568,5 +577,44 @@ mod tests {
             assert_eq!(labels_of.get(metric.name), Some(&labels), "{}", metric.name);
         }
         assert_eq!(types.len(), ALL.len(), "a metric that is not in ALL");
+    }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let page = include_str!("../docs/observability.md");
+        let missing = ALL.iter().filter(|metric| {
+            let row = format!("| `{}", metric.name);
+            !page.lines().any(|line| {
+                line.strip_prefix(&row)
+                    .is_some_and(|rest| rest.starts_with(['`', '{']))
+            })
+        });
+        assert_eq!(
+            missing.map(|metric| metric.name).collect::<Vec<_>>(),
+            [""; 0]
+        );
+    }
+
+    /// A name that stands elsewhere has no help text, and no test sees it.
+    #[test]
+    fn no_other_module_names_a_metric() {
+        let mut directories = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/src").into()];
+        let mut strays: Vec<std::path::PathBuf> = Vec::new();
+        while let Some(directory) = directories.pop() {
+            let entries = std::fs::read_dir::<&std::path::PathBuf>(&directory).unwrap();
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else if !path.ends_with("src/metrics.rs") {
+                    let text = std::fs::read_to_string(&path).unwrap_or_default();
+                    // Roles of the database, and the beginning of environment variables.
+                    let others = ["app\"", "api\"", "asterisk\"", "admin\"", "\""];
+                    let mut names = text.split("\"capconduit_").skip(1);
+                    let found = names.any(|rest| !others.iter().any(|o| rest.starts_with(o)));
+                    strays.extend(found.then_some(path));
+                }
+            }
+        }
+        assert_eq!(strays, [""; 0].map(std::path::PathBuf::from));
     }
 }

@@ -70,7 +70,14 @@ where
         .with_ansi(form == Form::Coloured)
         .with_writer(writer);
     Ok(match form {
-        Form::Json => Box::new(builder.json().flatten_event(true).finish()),
+        // `spans` holds the innermost one too.
+        Form::Json => Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .finish(),
+        ),
         Form::Coloured | Form::Plain => Box::new(builder.finish()),
     })
 }
@@ -242,6 +249,19 @@ mod tests {
         assert_eq!(line["call.uniqueid"], "1.0");
         assert_eq!(line["did"], HOSTILE);
         assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn json_lines_tell_each_span_once() {
+        let text = logged(Form::Json, || {
+            let _outer = tracing::info_span!("http", request = 7).entered();
+            let _inner = tracing::info_span!("agi", call.uniqueid = "1795.1").entered();
+            tracing::info!("routed");
+        });
+        assert_eq!(text.matches("1795.1").count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["spans"][0]["request"], 7);
+        assert_eq!(line["spans"][1]["call.uniqueid"], "1795.1");
     }
 
     #[test]

@@ -220,7 +220,7 @@ asterisk_enter() {
 # asterisk_start OUT_DIR [SECONDS]: start it and wait until it is fully booted, SIP is bound and ARI
 # answers. What it prints goes to console.log in its log directory.
 asterisk_start() {
-    local conf seconds=${2:-30} run log pid ctl
+    local conf seconds=${2:-60} run log pid ctl
     conf=$(cd "$1" && pwd)
     [ -n "${ASTERISK_TREE+set}" ] || asterisk_ensure
     [ -z "$ASTERISK_TREE" ] || asterisk_need_mounts

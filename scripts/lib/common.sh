@@ -78,6 +78,26 @@ apt_update_once() {
     CAPCONDUIT_APT_UPDATED=1
 }
 
+# python_pip_ensure: python3 with pip. Debian has them in packages of their own.
+python_pip_ensure() {
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3 python3-pip
+}
+
+# python_venv DIRECTORY PACKAGE...: a virtual environment with these packages, made once.
+python_venv() {
+    local directory=$1
+    shift
+    [ ! -e "$directory/complete" ] || return 0
+    # Without Debian's python3-venv there is a module venv, but not what it puts into an environment.
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || apt_install python3 python3-venv
+    say "installing $1 in $directory"
+    rm -rf "$directory"
+    python3 -m venv "$directory" >&2 || die "python3 could not make an environment in $directory"
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+        die "pip could not fetch $*"
+    touch "$directory/complete"
+}
+
 # --- directories ----------------------------------------------------------------------------------
 
 # Where expensive things are kept between runs.

@@ -379,7 +379,7 @@ demo_start_daemon() {
     DEMO_DAEMON=$!
     disown "$DEMO_DAEMON"
     demo_note daemon "$DEMO_DAEMON"
-    wait_for 20 'the daemon is ready' demo_daemon_ready || {
+    wait_for 60 'the daemon is ready' demo_daemon_ready || {
         tail -n 20 "$DEMO_LOG/daemon.log" >&2
         die 'the daemon did not become ready'
     }
@@ -464,7 +464,7 @@ calls_place() {
         show_ended_calls
         sleep 0.25
     done
-    wait_for 10 'all calls are logged as ended' demo_all_ended || true
+    wait_for 60 'all calls are logged as ended' demo_all_ended || true
     show_ended_calls
 }
 
@@ -488,8 +488,8 @@ demo_all_ended() { [ "$(demo_psql -Atc 'select count(*) from calls where ended_a
 
 # Wait until the books should be closed, and fetch the carrier's record.
 demo_settle() {
-    wait_for 10 'all slots are free' demo_nothing_open || true
-    wait_for 10 'Asterisk has no channel left' demo_no_channels || true
+    wait_for 60 'all slots are free' demo_nothing_open || true
+    wait_for 60 'Asterisk has no channel left' demo_no_channels || true
     cat "$DEMO_LOG"/carrier-*.calls |
         sed -n 's/.*did=\([^ ]*\) caller=\([^ ]*\) .*got=\([0-9]*\).*/\1,\2,\3/p' >"$DEMO_RUN/placed.csv"
     demo_psql -c "\\copy demo.placed from '$DEMO_RUN/placed.csv' with (format csv)"

@@ -164,7 +164,7 @@ show_step() {
 # What was said in the recorded calls, from the transcripts.
 show_transcripts() {
     local call caller at speaker language text last=
-    wait_for 30 'the recordings are transcribed' demo_transcribed || true
+    wait_for 300 'the recordings are transcribed' demo_transcribed || true
     demo_psql -At -F '|' <<'SQL' |
 select l.id, '**' || right(l.caller_id_num, 2) || ' to ' || l.incoming_did_number,
        to_char(make_interval(secs => s.start_ms / 1000.0), 'MI:SS'), s.speaker, s.language, s.text

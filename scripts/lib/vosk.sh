@@ -70,7 +70,7 @@ vosk_wheel() {
             return
         fi
     done
-    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
+    python_pip_ensure
     say "fetching libvosk $VOSK_VERSION"
     work=$(mktemp -d "$cache/.fetch.XXXXXX")
     if ! vosk_pip "$work" >"$work/log" 2>&1; then

@@ -24,7 +24,7 @@ pub enum Error {
     /// 401.
     #[error(
         "Asterisk refuses user {username:?}: make `username` and `password` of the [[asterisk]] named \
-         {server:?} match a user in its ari.conf"
+         \"{server}\" match a user in its ari.conf"
     )]
     Unauthorized {
         /// The `[[asterisk]]` table to mend.

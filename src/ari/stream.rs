@@ -91,9 +91,8 @@ impl FactQueue {
     /// A queue for `capacity` facts of `server`, and its other end.
     pub fn new(capacity: usize, server: &str) -> (Self, mpsc::Receiver<Heard>) {
         let (facts, receiver) = mpsc::channel(capacity);
-        let dropped = metrics::counter!(
-            "capconduit_ari_facts_dropped_total", "server" => server.to_owned()
-        );
+        let dropped =
+            metrics::counter!(crate::metrics::ARI_FACTS_DROPPED, "server" => server.to_owned());
         let missed = Arc::new(Notify::new());
         (
             Self {

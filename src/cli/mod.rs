@@ -14,15 +14,20 @@ mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, Transcription};
+use crate::store::migrate::{self as schema, Error as SchemaProblem};
 use crate::telemetry::{self, Chain};
 use crate::{app, store};
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 78;
+
+/// How long a failed command may look whether the schema is the reason.
+const SCHEMA_LIMIT: Duration = Duration::from_secs(5);
 
 /// Routes calls for Asterisk: decides, caps and records them.
 #[derive(Debug, Parser)]
@@ -136,15 +141,45 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Serve => app::serve(config).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(arguments) => migrate::run(&arguments, &config).await,
         Command::Check => check::run(&config).await,
-        Command::Route(arguments) => route::run(&arguments, &config).await,
-        Command::Call(command) => by_hand::call(&command, &config).await,
-        Command::Reservation(command) => by_hand::reservation(&command, &config).await,
-        Command::Server(command) => by_hand::server(&command, &config).await,
-        Command::User(command) => user::run(&command, &config).await,
+        Command::Route(arguments) => {
+            let ran = route::run(&arguments, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::Call(command) => {
+            let ran = by_hand::call(&command, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::Reservation(command) => {
+            let ran = by_hand::reservation(&command, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::Server(command) => {
+            let ran = by_hand::server(&command, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::User(command) => {
+            let ran = user::run(&command, &config).await;
+            or_schema(ran, &config).await
+        }
         Command::Model(command) => model::run(&command, &config.transcription).await,
         Command::Transcribe(arguments) => {
             transcribe::run(&arguments, Some(&config.transcription)).await
         }
+    }
+}
+
+/// What a command failed with; or, where the schema is not what this program needs, that: a table that is not there
+/// yet says nothing to who has to make it.
+async fn or_schema<T>(ran: anyhow::Result<T>, config: &Config) -> anyhow::Result<T> {
+    let Err(failure) = ran else { return ran };
+    let looked = tokio::time::timeout(SCHEMA_LIMIT, async {
+        schema::check(&owner(config).await.ok()?).await.err()
+    });
+    match looked.await {
+        Ok(Some(problem @ (SchemaProblem::Behind { .. } | SchemaProblem::Ahead { .. }))) => {
+            Err(problem.into())
+        }
+        _ => Err(failure),
     }
 }
 

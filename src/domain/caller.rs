@@ -1,5 +1,7 @@
 //! The caller as Asterisk presents it: untrusted text, made storable.
 
+use std::fmt;
+
 use super::number::mask;
 
 /// Caller id number and name, free of control and direction-changing characters and cut to the width of
@@ -22,10 +24,18 @@ impl CallerId {
     }
 }
 
-impl std::fmt::Debug for CallerId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// As it may stand in a log: the number, masked; nothing where there is none.
+impl fmt::Display for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.number.as_deref().map(mask);
-        write!(f, "CallerId({})", number.unwrap_or_default())
+        f.write_str(&number.unwrap_or_default())
+    }
+}
+
+/// The same: no form of it shows the number.
+impl fmt::Debug for CallerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -49,6 +59,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_log_shows_the_masked_number_and_no_word_of_the_program() {
+        let caller = CallerId::from_untrusted("+18005550101", "Alice");
+        assert_eq!(caller.to_string(), "**********01");
+        assert_eq!(format!("{caller:?}"), "**********01");
+        assert_eq!(format!("{:?}", CallerId::default()), "");
+    }
 
     #[test]
     fn hostile_names_keep_their_harmless_characters() {

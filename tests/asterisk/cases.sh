@@ -111,19 +111,25 @@ case_pressure() {
 
 # Calls so short and so many that slots change hands while Asterisk still takes channels down.
 case_turnover() {
-    local i
-    for i in {1..600}; do call ${N}302; done
+    local i round
     LAB_LOOK_SECONDS=0.01
     sampler_stop
     sampler_start
-    place carrier.xml -r 100 -d 30
-    heard "$CARRIER"
+    # A busy machine answers fewer of them.
+    for round in 1 2 3; do
+        for i in {1..600}; do call ${N}302; done
+        place carrier.xml -r 100 -d 30
+        heard "$CARRIER"
+        eventually 5 'all is logged' all_logged
+        if many_slots_changed_hands; then break; fi
+    done
     LAB_LOOK_SECONDS=
-    eventually 5 'all is logged' all_logged
-    expect 'few slots changed hands' sql_is t "select count(*) > 50 from call_logs where call_status = 'ANSWERED'"
+    expect "few slots changed hands in $round rounds" many_slots_changed_hands
     note "$(sql "select string_agg(format('%s %s', call_status, n), ', ') from (select call_status, count(*) as n from call_logs group by 1) s")"
     no_fallbacks
 }
+
+many_slots_changed_hands() { sql_is t "select count(*) > 50 from call_logs where call_status = 'ANSWERED'"; }
 
 usage_is() { # ENDPOINT HELD CONFIRMED
     sql_is "$2 $3" "
@@ -131,38 +137,47 @@ usage_is() { # ENDPOINT HELD CONFIRMED
         join clients c on c.id = k.client_id where client_identifier = '$1'"
 }
 
+# talked_as_billed CALLER_NUMBER LEAST MOST: seconds that the call was seen to talk, and that it can have.
+talked_as_billed() { sql_is t "select billsec_seconds between $2 - 1 and $3 + 1 from call_logs where caller_id_num = '$1'"; }
+
 # The daemon is killed while calls ring and talk; one ends meanwhile.
 case_killed_daemon() {
-    local long short since
+    local long short since placed talking carriers least most
+    placed=$EPOCHREALTIME
     call ${N}401 ANSWERED 1 none
     short=$CALLER_NUMBER
-    place carrier.xml -d 1500
     call ${N}401 ANSWERED 1 none
+    carriers=("$CALLER_NUMBER")
     call ${N}401 ANSWERED 1 none
+    carriers+=("$CALLER_NUMBER")
     call ${N}401 ANSWERED 1 none
     long=$CALLER_NUMBER
-    place carrier.xml -d 7000 -r 50
+    place carrier-wait.xml -r 50
+    eventually 5 'four calls talk' legs k-talk 4
+    eventually 3 'four slots are confirmed' usage_is k-talk 0 4
+    talking=$EPOCHREALTIME
     call ${N}402 ANSWERED 1 none
     call ${N}402 ANSWERED 1 none
     place carrier.xml -d 2500 -r 50
-    eventually 5 'four calls talk' legs k-talk 4
     eventually 3 'two calls ring' ringing k-slow 2
-    eventually 3 'four slots are confirmed' usage_is k-talk 0 4
     daemon_kill one
+    hang_up "$short"
     eventually 5 'one call has ended' legs k-talk 3
     daemon_start one
     since=$EPOCHREALTIME
     eventually 20 'the daemon is ready' daemon_ready one
     expect 'a call was lost when the daemon started' legs k-talk 3
     eventually 10 'the slot of the call that ended meanwhile is free' usage_is k-talk 0 3
+    most=$(elapsed "$placed")
     within 5000 "$since" 'killed daemon: slots right'
     expect 'a talking call was lost when the daemon started' legs k-talk 3
+    expect 'billsec of a call that ended without the daemon' talked_as_billed "$short" 1 "$most"
+    wait_for 10 'the calls last a while' older_than 6 "$talking"
+    least=$(elapsed "$talking")
+    hang_up "${carriers[@]}" "$long"
     for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
     eventually 5 'all slots are free' nothing_open
-    expect 'billsec of a call that outlived the daemon' sql_is t "
-        select billsec_seconds between 6 and 8 from call_logs where caller_id_num = '$long'"
-    expect 'billsec of a call that ended without the daemon' sql_is t "
-        select billsec_seconds between 1 and 6 from call_logs where caller_id_num = '$short'"
+    expect 'billsec of a call that outlived the daemon' talked_as_billed "$long" "$least" "$(elapsed "$placed")"
     expect 'billsec of a call answered without the daemon' sql_is t "
         select bool_and(billsec_seconds between 2 and 3) from call_logs where incoming_did_number = '${N}402'"
 }
@@ -174,13 +189,27 @@ hold_link() {
         >/dev/null 2>&1 </dev/null &
     HOLDER=$!
     disown "$HOLDER"
-    wait_for 5 'the row is locked' sql_is 1 "select count(*) from pg_stat_activity where application_name = 'lab-holder' and wait_event = 'PgSleep'"
+    wait_for 60 'the row is locked' sql_is 1 "select count(*) from pg_stat_activity where application_name = 'lab-holder' and wait_event = 'PgSleep'"
 }
 let_go() {
     sql "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lab-holder'" >/dev/null
     HOLDER=
 }
-claim_waits() { sql_is 1 "select least(count(*), 1) from pg_stat_activity where wait_event_type = 'Lock' and application_name <> 'lab-holder'"; }
+# claim_watch: from now on looks for a claim that waits for a lock, which it does for a fifth of a second at a time.
+# claim_waits: it has seen one.
+claim_watch() {
+    PGAPPNAME=lab-watch psql_lab >"$LAB/claim.log" 2>&1 </dev/null -c "do \$\$ begin
+        for look in 1..6000 loop
+            perform pg_stat_clear_snapshot();
+            if exists (select from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'capconduit%')
+            then return; end if;
+            perform pg_sleep(0.005);
+        end loop;
+        raise 'no claim waited'; end \$\$" &
+    WATCH=$!
+    wait_for 60 'somebody looks for claims' sql_is 1 "select count(*) from pg_stat_activity where application_name = 'lab-watch' and state = 'active'"
+}
+claim_waits() { wait "$WATCH"; }
 
 # Nobody decides: the fallback answers. The daemon is back before the end. Then it dies in mid-claim.
 case_no_daemon() {
@@ -188,19 +217,20 @@ case_no_daemon() {
     daemon_kill one
     call ${N}501 ANSWERED 0 none
     since=$EPOCHREALTIME
-    place carrier.xml -d 3000
+    place carrier-wait.xml
     eventually 5 'the fallback answers' legs fallback 1
     within 2000 "$since" 'no daemon: the fallback answers'
     daemon_up one
+    hang_up "$CALLER_NUMBER"
     heard "$CARRIER"
     eventually 5 'the call of the fallback is logged' all_logged
 
     hold_link f-only
+    claim_watch
     call ${N}501 ANSWERED '' none
     since=$EPOCHREALTIME
-    place carrier.xml -d 4000
-    # The claim gives up after 200 ms and is tried again: it must wait now.
-    until claim_waits || older_than 5 "$since"; do :; done
+    place carrier-wait.xml
+    expect 'no claim waited for a lock' claim_waits
     signal_pid KILL "${DAEMON_PID[one]}"
     let_go
     eventually 5 'the fallback answers when the daemon dies in mid-claim' legs fallback 1
@@ -210,6 +240,7 @@ case_no_daemon() {
     daemon_up one
     eventually 5 'no slot is held for the call of the fallback' usage_is f-only 0 0
     expect 'the call went on' legs fallback 1
+    hang_up "$CALLER_NUMBER"
     heard "$CARRIER"
     eventually 5 'it is over' nothing_open
     expect 'somebody was charged for a call of the fallback' sql_is 0 "
@@ -221,12 +252,13 @@ call_talks() { sql_is t "select count(*) = 1 from calls c join reservations r us
 
 # The first daemon is down, hangs, comes back; both share the caps.
 case_two_daemons() {
-    local since long i carrier
+    local since long other i carrier round
     daemon_up two
     call ${N}601 ANSWERED 1 none
-    place carrier.xml -d 1500
+    place carrier-wait.xml
     eventually 3 'a call talks' legs t-three 1
     daemon_kill one
+    hang_up "$CALLER_NUMBER"
     heard "$CARRIER"
     eventually 2 'the second daemon settles the end of a call of the first' nothing_open
     call ${N}601 ANSWERED 1 none
@@ -239,7 +271,7 @@ case_two_daemons() {
     call ${N}602 ANSWERED 1 none
     long=$CALLER_NUMBER
     since=$EPOCHREALTIME
-    place carrier.xml -d 21000
+    place carrier-wait.xml
     carrier=$CARRIER
     eventually 6 'first daemon hangs: the second one decides' legs t-long 1
     within 4000 "$since" 'first daemon hangs: call talks'
@@ -251,52 +283,64 @@ case_two_daemons() {
     # For this long a repeated question gets the same answer; after that it means another call.
     wait_for 30 'the offer is older than 15 s' older_than 16 "$since"
     signal_pid CONT "${DAEMON_PID[one]}"
+    since=$EPOCHREALTIME
     eventually 5 'the first daemon goes on' daemon_ready one
     # Three sweeps of each.
-    wait_for 10 'some sweeps pass' older_than 19 "$since"
+    wait_for 10 'some sweeps pass' older_than 3 "$since"
     expect 'a late question of a daemon that hung took away the slot of a live call' call_talks "$long"
     expect 'a live call was cut' legs t-long 1
     # The other link of that campaign is free; each has one slot.
     call ${N}602 ANSWERED 1 none
+    other=$CALLER_NUMBER
+    place carrier-wait.xml
+    eventually 3 'a call talks to the other' legs t-other 1
     call ${N}602 '' 0 no_eligible_clients_available
-    place carrier.xml -d 1500 -rp 400
+    place carrier.xml
     heard "$CARRIER"
+    hang_up "$long" "$other"
     heard "$carrier"
 
-    # Both decide, in turns, for the same three slots.
-    for i in {1..40}; do call ${N}601; done
-    place carrier.xml -r 20 -d 900
-    while pid_alive "$CARRIER"; do
-        cli dialplan set global AGI_URL "$(agi_url two)" >/dev/null
-        cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    # Both decide, in turns, for the same three slots. On a busy machine it takes the whole round to change the turn.
+    for round in 1 2 3; do
+        for i in {1..40}; do call ${N}601; done
+        place carrier.xml -r 20 -d 900
+        while pid_alive "$CARRIER"; do
+            cli dialplan set global AGI_URL "$(agi_url two)" >/dev/null
+            cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+        done
+        heard "$CARRIER"
+        if decided_by one 5 && decided_by two 5; then break; fi
     done
-    heard "$CARRIER"
+    note "both daemons: $round rounds"
     expect 'both daemons: one of them did not decide' decided_by one 5
     expect 'both daemons: the other did not decide' decided_by two 5
     note "decisions: $(sql 'select string_agg(node_name || $$ $$ || n, $$, $$) from (select node_name, count(*) n from decisions group by 1) x')"
     no_fallbacks
 }
-older_than() { [ $((${EPOCHREALTIME/[.,]/} - ${2/[.,]/})) -ge $(($1 * 1000000)) ]; }
 
 # The database goes away in the midst of calls and comes back.
 case_database_away() {
-    local since long
+    local since placed talking long short calls=() least
+    placed=$EPOCHREALTIME
     call ${N}701 ANSWERED 1 none
-    place carrier.xml -d 2500
+    short=$CALLER_NUMBER
     call ${N}701 ANSWERED 1 none
+    calls+=("$CALLER_NUMBER")
     call ${N}701 ANSWERED 1 none
     long=$CALLER_NUMBER
-    place carrier.xml -d 10000 -r 50
+    place carrier-wait.xml -r 50
+    eventually 5 'three calls talk' legs b-talk 3
+    eventually 3 'three slots are confirmed' usage_is b-talk 0 3
+    talking=$EPOCHREALTIME
     call ${N}702 ANSWERED 1 none
     place carrier.xml -d 5000
-    eventually 5 'three calls talk' legs b-talk 3
     eventually 3 'one call rings' ringing b-slow 1
-    eventually 3 'three slots are confirmed' usage_is b-talk 0 3
     # The claims of the last moments may be lost with the database; for these calls they shall not be.
     sql 'select pg_switch_wal()' >/dev/null
     # This one's may.
     call ${N}703 ANSWERED '' none
-    place carrier.xml -d 6000
+    calls+=("$CALLER_NUMBER")
+    place carrier-wait.xml
     eventually 3 'the last call rings' ringing b-fresh 1
     postgres_stop "$LAB/pg" immediate
     call ${N}701 ANSWERED 0 none
@@ -305,6 +349,7 @@ case_database_away() {
     eventually 6 'database away: the fallback answers' legs fallback 1
     within 3500 "$since" 'database away: the fallback answers'
     eventually 5 'database away: readiness says so' daemon_unready one
+    hang_up "$short"
     eventually 5 'a call has ended meanwhile' legs b-talk 2
     postgres_start "$LAB/pg"
     since=$EPOCHREALTIME
@@ -315,23 +360,28 @@ case_database_away() {
     eventually 10 'database back: Asterisk reads its endpoints again' endpoint_is_known b-talk
     # Its link has one slot.
     call ${N}703 '' 0 no_eligible_clients_available
+    place carrier.xml
     call ${N}701 ANSWERED 1 none
-    place carrier.xml -r 20 -d 4500
+    calls+=("$CALLER_NUMBER")
+    place carrier-wait.xml
     eventually 5 'database back: one more call talks' legs b-talk 3
     eventually 5 'database back: slots are right' usage_is b-talk 0 3
+    wait_for 10 'the calls last a while' older_than 9 "$talking"
+    least=$(elapsed "$talking")
+    hang_up "$long" "${calls[@]}"
     for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
     eventually 10 'database back: all is settled' nothing_open
-    expect 'billsec of a call that outlived the database' sql_is t "
-        select billsec_seconds between 9 and 11 from call_logs where caller_id_num = '$long'"
+    expect 'billsec of a call that outlived the database' talked_as_billed "$long" "$least" "$(elapsed "$placed")"
 }
 
 endpoint_is_known() { cli pjsip show endpoint "$1" | grep -q "^ *Endpoint: *$1 "; }
 
 # The database stops answering without closing anything, as a stalled disk would make it.
 case_database_frozen() {
-    local since
+    local since calls
     call ${N}701 ANSWERED 1 none
-    place carrier.xml -d 9000
+    calls=("$CALLER_NUMBER")
+    place carrier-wait.xml
     eventually 5 'a call talks' usage_is b-talk 0 1
     postgres_signal STOP
     # An offer that came too late counts as an attempt, but is nobody's answered call.
@@ -339,14 +389,17 @@ case_database_frozen() {
     since=$EPOCHREALTIME
     place carrier.xml -d 1000
     call ${N}701 ANSWERED '' none
-    place carrier.xml -d 8000
+    calls+=("$CALLER_NUMBER")
+    place carrier-wait.xml
     eventually 6 'database frozen: the fallback answers' legs fallback 2
     within 3500 "$since" 'database frozen: the fallback answers'
-    wait_for 20 'the short call is over' older_than 5 "$since" || true
+    wait_for 10 'five seconds pass' older_than 5 "$since"
+    eventually 5 'the short call is over' legs fallback 1
     postgres_signal CONT
     expect 'database frozen: a talking call was lost' legs b-talk 1
     eventually 15 'database thawed: the daemon is ready' daemon_ready one
     eventually 10 'database thawed: no slot is held for calls of the fallback' usage_is b-talk 0 1
+    hang_up "${calls[@]}"
     for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
     eventually 10 'it is over' nothing_open
 }
@@ -360,10 +413,12 @@ case_hangup_while_asking() {
     local i
     for i in 1 2 3; do
         hold_link f-only
+        claim_watch
         call ${N}501 ABANDONED '' none
-        place carrier-cancel.xml -d 150
-        eventually 2 'the claim waits for a lock' claim_waits
-        wait_for 2 'the caller has gone' no_channels
+        # Long enough for a busy machine to have asked, and before the daemon gives up.
+        place carrier-cancel.xml -d 400
+        expect 'no claim waited for a lock' claim_waits
+        wait_for 30 'the caller has gone' no_channels
         let_go
         heard "$CARRIER"
         eventually 10 'no slot is held for a caller who has gone' nothing_open
@@ -554,7 +609,7 @@ case_recording() {
     daemon_kill one
     eventually 30 'the call is over' no_channels
     daemon_up one
-    eventually 30 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored done 3'
+    eventually 20 'the recording of a call that ended without the daemon is stored' recording_is "$plain" 'stored done 3'
 
     # Asterisk dies.
     speak ${N}955 talks ANSWERED 1
@@ -563,7 +618,7 @@ case_recording() {
     eventually 15 'sound is on disk' sound_is_on_disk
     signal_pid KILL "$(asterisk_pid "$ASTERISK")"
     asterisk_start "$ASTERISK"
-    eventually 60 'the recording that a crash cut off is stored' recording_is "$plain" 'stored done repaired 3'
+    eventually 20 'the recording that a crash cut off is stored' recording_is "$plain" 'stored done repaired 3'
     file=$(leg "$plain" caller)
     expect 'a repaired recording holds no speech' sounds "$file" 300 2000
     expect 'a repaired header tells the wrong length' [ "$(od -An -tu4 -j40 -N4 "$file" | tr -d ' ')" -eq $(($(stat -c %s "$file") - 44)) ]

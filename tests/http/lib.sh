@@ -81,7 +81,7 @@ TOML
     "$BINARY" serve --config "$CONFIG" >"$DAEMON_LOG" 2>&1 &
     DAEMON_PID=$!
     cleanup_push stop_pid "$DAEMON_PID"
-    wait_for 20 'the API listens' curl -sf "$API/health" || {
+    wait_for 60 'the API listens' curl -sf "$API/health" || {
         tail -n 20 "$DAEMON_LOG" >&2
         die 'the daemon did not start'
     }

@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use rustix::process::Signal;
+
 use crate::support::agi_client::AgiCall;
 use crate::support::daemon::DaemonSettings;
 use crate::support::fake_ari::FakeAri;
@@ -53,7 +55,7 @@ async fn a_begun_session_is_finished_after_sigterm_and_nothing_new_is_taken() {
             .contains("capconduit_agi_sessions_active 1")
     })
     .await;
-    daemon.signal("TERM");
+    daemon.signal(Signal::TERM);
     eventually("draining", async || daemon.get("/readyz").await.0 == 503).await;
     tokio::io::AsyncWriteExt::write_all(&mut peer, rest)
         .await
@@ -83,10 +85,10 @@ async fn a_second_signal_stops_at_once() {
             .contains("capconduit_agi_sessions_active 1")
     })
     .await;
-    daemon.signal("TERM");
+    daemon.signal(Signal::TERM);
     eventually("draining", async || daemon.logged("draining").is_some()).await;
     let asked = std::time::Instant::now();
-    daemon.signal("TERM");
+    daemon.signal(Signal::TERM);
     assert_eq!(daemon.ended().await, Some(0));
     assert!(asked.elapsed() < std::time::Duration::from_secs(2));
 }
@@ -155,6 +157,7 @@ async fn readiness_names_what_is_wrong_with_ari() {
     daemon
         .wait_component("ari:pbx", "refuses user or password")
         .await;
+    daemon.wait_component("database", "\"ready\"").await;
     // Routing goes on without it.
     assert_eq!(daemon.route("1795.1", &[]).await.unwrap().verdict(), "DIAL");
     let checked = settings.command("check").output().unwrap();

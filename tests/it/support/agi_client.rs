@@ -1,7 +1,7 @@
 //! A FastAGI client that behaves like Asterisk 20 and later: writes the environment line by line, takes
 //! commands apart as `res_agi` does, answers one at a time, keeps the channel's variables.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -11,8 +11,7 @@ use tokio::{
 
 use super::asterisk_args::{mset, parse_args};
 
-/// Longer than any limit of ours: whoever waits so long has found a fault.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub use super::PATIENCE;
 
 /// A call to `AGI()`: what is sent and how commands are answered.
 #[derive(Debug, Clone)]

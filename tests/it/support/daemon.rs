@@ -6,8 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::agi_client::{AgiCall, AgiOutcome};
-use super::{DID, eventually};
+use super::{DID, PATIENCE, eventually};
 
 /// How a daemon is to be started.
 #[derive(Clone)]
@@ -73,7 +75,7 @@ impl DaemonSettings {
             http: ([127, 0, 0, 1], 0).into(),
             ops: ([127, 0, 0, 1], 0).into(),
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let up = loop {
             if let Some(line) = daemon.logged("capconduit is up") {
                 break line;
@@ -116,16 +118,14 @@ impl Daemon {
         self.child.wait().expect("ends");
     }
 
-    pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([format!("-{signal}"), self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("runs kill").success());
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("takes signals");
     }
 
     /// Waits for its end and returns the exit code.
     pub async fn ended(mut self) -> Option<i32> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("can be asked") {
                 return status.code();

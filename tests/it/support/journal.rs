@@ -1,12 +1,10 @@
 //! What happened, in order, to be waited for: tests wait for a state, not for time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Ample for a loaded machine; reached only by a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use super::PATIENCE;
 
 /// A shared list of entries.
 #[derive(Clone)]

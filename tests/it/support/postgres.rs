@@ -14,6 +14,8 @@ use capconduit::store::{Settings, Store, connect_as_owner, migrate};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
+use super::PATIENCE;
+
 static SERVER: OnceLock<Server> = OnceLock::new();
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
@@ -104,7 +106,8 @@ async fn create(name: &str, template: Option<&str>) -> String {
     let admin = connect(&server.url("postgres")).await;
     let template = template.map_or(String::new(), |t| format!(" template {t}"));
     // A template cannot be copied while somebody is connected; the migrating session may linger.
-    for _ in 0..500 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let created = admin
             .batch_execute(&format!("create database {name}{template}"))
             .await;
@@ -217,7 +220,7 @@ fn start() -> Server {
         .stdout(Stdio::null())
         .spawn()
         .expect("starts the server");
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     let pid_file = data.join("postmaster.pid");
     // The last line of the file says `ready` once it is.
     while !std::fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {

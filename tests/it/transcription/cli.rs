@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rustix::process::Signal;
+
 use super::lab::{Lab, fixture, transcriber};
 use crate::support::TestDb;
 use crate::support::daemon::DaemonSettings;
@@ -149,7 +151,7 @@ async fn the_daemon_transcribes_shows_it_and_routes_whatever_becomes_of_it() {
             && metrics.contains("capconduit_transcription_workers{state=\"idle\"} 1")
     })
     .await;
-    daemon.signal("TERM");
+    daemon.signal(Signal::TERM);
     assert_eq!(daemon.ended().await, Some(0));
     lab.wait_for_no_process().await;
 
