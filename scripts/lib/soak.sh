@@ -8,6 +8,8 @@
 SOAK=$REPO_ROOT/tests/soak
 CENTRES=(answer slow bye byelong busy refuse congested redirect silent dead fallback)
 declare -A CARRIER_OF=()
+# What is committed without waiting for the disk stays long in memory, so that a crash does lose it.
+SOAK_POSTGRES=(wal_writer_delay=10s)
 PRIMARY=a
 STANDBY=
 PROXY_PID=
@@ -34,12 +36,13 @@ soak_start() {
     chmod 0711 "$LAB/way"
     LEFT_OUT=()
 
-    postgres_start "$LAB/pg-a" wal_writer_delay=10s hot_standby=on
+    postgres_start "$LAB/pg-a" "${SOAK_POSTGRES[@]}"
     postgres_psql -c 'create database capconduit'
     DATABASE_URL=$(postgres_url capconduit)
     free_port SIP_PORT
     free_port ARI_PORT
-    free_port RTP_PORT 1200
+    # Not free_port: so many free ones in a row are rare where others test, too. Asterisk passes over used ones.
+    RTP_PORT=$((10000 + RANDOM % 4600 * 2))
     free_port CARRIER_MEDIA 8
     ASTERISK=$LAB/asterisk
     mkdir -p "$ASTERISK"
@@ -62,7 +65,7 @@ soak_start() {
     soak_start_centres
     SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
         PGHOST=$LAB/way/asterisk PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
-        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 1199)) SYSTEM_NAME=soak \
+        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 799)) SYSTEM_NAME=soak \
         "$REPO_ROOT/scripts/render-asterisk-config" "$ASTERISK"
     cat >>"$ASTERISK/pjsip.conf" <<CONF
 
@@ -267,18 +270,21 @@ daemon_term() {
 
 primary_pid() { cat "$LAB/pg-$PRIMARY/postgres.pid"; }
 db_stop() { postgres_stop "$LAB/pg-$PRIMARY" "$1"; }
-db_start() { postgres_start "$LAB/pg-$PRIMARY" wal_writer_delay=10s hot_standby=on; }
+db_start() { postgres_start "$LAB/pg-$PRIMARY" "${SOAK_POSTGRES[@]}"; }
 # The server's processes end themselves when they see that their parent has gone; some look only now and then.
 db_kill() {
     local pid children child
     pid=$(primary_pid)
+    # Stopped first: a child born now would keep the memory that a new server wants.
+    signal_pid STOP "$pid"
     children=$(cat "/proc/$pid/task/$pid/children")
     signal_pid KILL "$pid"
     for child in $children; do
         wait_for 3 'PostgreSQL is gone' pid_gone "$child" 2>/dev/null || signal_pid KILL "$child"
     done
     wait_for 5 'PostgreSQL is gone' pid_gone "$pid"
-    rm -f "$LAB/pg-$PRIMARY/postgres.pid"
+    # Nobody is left; but a new server believes in the dead one until its parent has taken note.
+    rm -f "$LAB/pg-$PRIMARY/postgres.pid" "$LAB/pg-$PRIMARY/data/postmaster.pid"
 }
 db_promote() {
     local old=$PRIMARY
@@ -306,7 +312,7 @@ db_standby() {
         -X stream --no-sync --write-recovery-conf >"$dir.basebackup.log" 2>&1 || die "pg_basebackup failed: $(cat "$dir.basebackup.log")"
     (
         trap - EXIT
-        postgres_start "$dir" wal_writer_delay=10s hot_standby=on wal_retrieve_retry_interval=200ms
+        postgres_start "$dir" "${SOAK_POSTGRES[@]}" wal_retrieve_retry_interval=200ms
     )
     POSTGRES_PID=$primary_pid
     POSTGRES_SOCKET_DIR=$primary_socket

@@ -44,6 +44,7 @@ class Call:
     hold_ms: int = 0
     invited: float = None
     taken: float = None
+    rang: float = None  # 180 or 183: the dialplan has its answer and dials
     status: int = None
     final: float = None
     cancelled: float = None
@@ -138,6 +139,8 @@ def hear_carrier(calls, lines):
         elif not sent and method == "INVITE":
             if call.taken is None:
                 call.taken = at
+            if status in (180, 183) and call.rang is None:
+                call.rang = at
             if status >= 200 and call.status is None:
                 call.status, call.final = status, at
                 if status >= 300:
@@ -423,10 +426,10 @@ def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
     unknown = died or untold
     if died:
         excused[call.caller] = "Asterisk was killed"
-        counts["Asterisk was killed with it"] += 1
+        counts["were in Asterisk when it was killed"] += 1
     elif untold:
         excused[call.caller] = "its end could be told to nobody"
-        counts["end could be told to nobody"] += 1
+        counts["ended when perhaps nobody could be told"] += 1
     elif call.status is None:
         fault("no answer to the caller", "Asterisk took the call and gave no final answer; the carrier gave up")
     counts[f"carrier heard {call.status or 'nothing'}"] += 1

@@ -40,7 +40,10 @@ insert into soak.plan values
     -- Callers give up.
     ('cancel', '+15550001021', 'priority', 20, 'c-ring', :silent, 4, null, 0, 1),
     ('cancel', '+15550001021', 'priority', 20, 'c-slow', :slow, 2, null, 1, 1),
-    ('cancel race', '+15550001022', 'priority', 20, 'c-race', :slow, 4, null, 0, 1);
+    ('cancel race', '+15550001022', 'priority', 20, 'c-race', :slow, 4, null, 0, 1),
+    -- Room for all; for scripts/bench restart.
+    ('bench', '+15550001031', 'round_robin', 20, 'x-one', :answer, 9999, null, 0, 1),
+    ('bench', '+15550001031', 'round_robin', 20, 'x-two', :answer, 9999, null, 0, 1);
 
 insert into users (id, username, email, password_hash, role, status)
 values (1, 'soak', 'soak@soak.example', '!', 'user', 'active');
