@@ -284,7 +284,7 @@ db_kill() {
     done
     wait_for 5 'PostgreSQL is gone' pid_gone "$pid"
     # Nobody is left; but a new server believes in the dead one until its parent has taken note.
-    rm -f "$LAB/pg-$PRIMARY/postgres.pid" "$LAB/pg-$PRIMARY/data/postmaster.pid"
+    rm -f "$LAB/pg-$PRIMARY/postgres.pid" "$LAB/pg-$PRIMARY/data/postmaster.pid" "$LAB/pg-$PRIMARY/s"/.s.PGSQL.*
 }
 db_promote() {
     local old=$PRIMARY
@@ -310,10 +310,7 @@ db_standby() {
     postgres_psql -c 'alter system reset synchronous_standby_names' -c 'select pg_reload_conf()' >/dev/null
     ${POSTGRES_AS[@]+"${POSTGRES_AS[@]}"} "$POSTGRES_BIN/pg_basebackup" -h "$primary_socket" -U postgres -D "$dir/data" -c fast \
         -X stream --no-sync --write-recovery-conf >"$dir.basebackup.log" 2>&1 || die "pg_basebackup failed: $(cat "$dir.basebackup.log")"
-    (
-        trap - EXIT
-        postgres_start "$dir" "${SOAK_POSTGRES[@]}" wal_retrieve_retry_interval=200ms
-    )
+    postgres_start "$dir" "${SOAK_POSTGRES[@]}" wal_retrieve_retry_interval=200ms
     POSTGRES_PID=$primary_pid
     POSTGRES_SOCKET_DIR=$primary_socket
     export POSTGRES_URL="postgresql://postgres@${POSTGRES_SOCKET_DIR//\//%2F}/postgres"

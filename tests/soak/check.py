@@ -29,6 +29,7 @@ UNDER_WAY = 2.0
 CLOCK_LIMIT = 30.0
 TALK_LIMIT = 12.0
 FALLBACK = "fallback"
+LOOKS = "looks at Asterisk's channels"
 
 
 # --- what happened ------------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
 
 def check_caps(history, trouble, faults, counts):
     caps = {link["endpoint"]: link["max_concurrency"] for link in history.links}
-    counts["looks at Asterisk's channels"] = len(history.samples)
+    counts[LOOKS] = len(history.samples)
     if history.calls and not history.samples:
         faults.append(Fault("no looks", "nobody looked at Asterisk's channels"))
     over = {}
@@ -671,12 +672,30 @@ def story(history, caller):
     return lines
 
 
+def breaks(event):
+    """Is it the begin of a fault, and not its end or what goes with it?"""
+    if event.fault == "clock":
+        return event.action == "daemon_start" and len(event.words) == 2
+    if event.action == "way":
+        return event.words[0] != "open"
+    return event.action in ("daemon_kill", "daemon_freeze", "daemon_term", "db_stop", "db_kill", "db_promote",
+                            "asterisk_kill")
+
+
+def figures(history, verdict):
+    """A row of the table in docs/reliability.md."""
+    counts = verdict.counts
+    injected = sum(1 for event in history.events if breaks(event))
+    excused = counts.get("excused: no row", 0) + counts.get("excused: outcome", 0)
+    return (f"| {counts.get('calls placed', 0)} | {counts.get('taken by Asterisk', 0)} | {counts.get('in the log', 0)} | "
+            f"{counts.get('answered by the fallback', 0)} | {injected} | {counts.get(LOOKS, 0)} | {excused} | {len(verdict.faults)} |")
+
+
 def tell(history, verdict, show):
     print("\nWhat was done")
     done = defaultdict(int)
     for event in history.events:
-        if event.action not in ("calls", "daemon_start", "daemon_thaw", "db_start", "asterisk_start") and not (
-                event.action == "way" and event.words[0] == "open") and event.action != "db_standby":
+        if breaks(event):
             done[f"{event.fault}: {' '.join([event.action, *event.words])}"] += 1
     for name, count in sorted(done.items()):
         print(f"  {count:6}  {name}")
@@ -726,6 +745,8 @@ def main():
         for name in missed:
             print(f"  NOT FOUND: {name}")
         failed = failed or bool(missed)
+    print("\n| calls | taken | in the log | fallback | faults injected | looks | excused | found wrong |")
+    print(figures(history, verdict))
     print(f"\n{'FAIL' if failed else 'ok'}: {len(verdict.faults)} faults in {len(history.calls)} calls")
     sys.exit(1 if failed else 0)
 
