@@ -67,6 +67,8 @@ soak_start() {
         PGHOST=$LAB/way/asterisk PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
         FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 799)) SYSTEM_NAME=soak \
         "$REPO_ROOT/scripts/render-asterisk-config" "$ASTERISK"
+    # Which calls came as far as the dialplan: whoever gives up before is known to nobody.
+    sed -i '/hangup_handler_push)=/a\ same => n,Log(NOTICE,soak: in the dialplan: ${CALLERID(num)})' "$ASTERISK/extensions.conf"
     cat >>"$ASTERISK/pjsip.conf" <<CONF
 
 [fallback]
@@ -401,6 +403,7 @@ soak_collect() {
         psql_lab -c "\copy (select * from soak.$view) to '$HISTORY/$view.csv' with (format csv, header)"
     done
     ari channels >"$HISTORY/channels.json" || true
+    sed -n 's/.*soak: in the dialplan: \([^ ]*\).*/\1/p' "$ASTERISK/var/log/messages.log" >"$HISTORY/dialplan" || true
     for name in one two; do
         printf '%s %s\n' "$name" "$(metric "$name" capconduit_usage_drift)"
     done >"$HISTORY/drift"

@@ -27,7 +27,7 @@ START = 4.0
 UNDER_WAY = 2.0
 # Times of a row may differ from those of the carrier by so much; more is a wrong clock, not a slow machine.
 CLOCK_LIMIT = 30.0
-TALK_LIMIT = 12.0
+TALK_LIMIT = 20.0
 FALLBACK = "fallback"
 LOOKS = "looks at Asterisk's channels"
 
@@ -91,6 +91,7 @@ class History:
     channels: list = field(default_factory=list)
     drift: dict = field(default_factory=dict)
     complaints: list = field(default_factory=list)
+    dialplan: set = None  # callers whose calls came as far as the dialplan; None: not known
 
 
 @dataclass
@@ -243,6 +244,9 @@ def load(directory):
         for line in file:
             name, _, value = line.strip().partition(" ")
             history.drift[name] = value
+    if os.path.exists(at("dialplan")):
+        with open(at("dialplan"), encoding="utf-8", errors="replace") as file:
+            history.dialplan = {line.strip() for line in file}
     if os.path.exists(at("complaints")):
         with open(at("complaints"), encoding="utf-8") as file:
             history.complaints = [line.strip() for line in file]
@@ -377,7 +381,8 @@ def check(history):
     for call in history.calls:
         counts["calls placed"] += 1
         legs, rows = legs_of[call.caller], rows_of[call.caller]
-        off = check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused)
+        begun = history.dialplan is None or call.caller in history.dialplan
+        off = check_call(call, legs, rows, attempts_of, trouble, begun, faults, counts, excused)
         worst = max(worst, off)
     counts["billed seconds off by at most"] = round(worst, 1)
     known = {call.caller: call.did for call in history.calls}
@@ -399,7 +404,7 @@ def check(history):
     return Verdict(faults, dict(counts), excused)
 
 
-def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
+def check_call(call, legs, rows, attempts_of, trouble, begun, faults, counts, excused):
     """Faults of one call; returns by how much its billed seconds are off."""
 
     def fault(kind, text):
@@ -442,6 +447,9 @@ def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
         # told, there is nothing to know the call from.
         if offered:
             fault("not logged", f"no row, though {', '.join(leg.endpoint for leg in offered)} was called")
+        elif call.status == 487 and not begun:
+            counts["given up before the dialplan began"] += 1
+            excused[call.caller] = "given up before the dialplan began"
         elif not unknown:
             fault("not logged", f"no row; the carrier heard {call.status or 'nothing'}")
         else:
@@ -466,6 +474,9 @@ def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
         wrong = f"logged ANSWERED by {endpoint or 'the fallback'}, the carrier heard {call.status or 'nothing'}"
     elif (call.status == 487) != (status == "ABANDONED"):
         wrong = f"logged {status}, the carrier heard {call.status or 'nothing'}"
+    if wrong and call.status == 487 and crossed(call, row, endpoint, talked, attempts_of[row["id"]]):
+        counts["outcome crossed the caller's CANCEL"] += 1
+        wrong = None
     # A call that nobody could report may be logged as lost, never as answered by somebody else.
     if wrong and unknown and not (status == "ANSWERED" and endpoint != expected and by is not None):
         counts["excused: outcome"] += 1
@@ -493,11 +504,26 @@ def check_call(call, legs, rows, attempts_of, trouble, faults, counts, excused):
         if row["billsec_seconds"] > row["duration_seconds"] + 1:
             fault("wrong time", f"{row['billsec_seconds']} s billed of {row['duration_seconds']} s")
     if not unknown and not wrong and call.status == 200 and call.over is not None:
-        off = abs((row["billsec_seconds"] or 0) - (call.over - call.final))
+        # On a machine that stands still the two ends hear of answer and end seconds apart.
+        times = [call.over - call.final] + [leg.over - leg.final for leg in talked[-1:] if leg.over is not None]
+        billed = row["billsec_seconds"] or 0
+        off = max(min(times) - billed, billed - max(times), 0.0)
         if off > TALK_LIMIT:
-            fault("wrong time", f"{row['billsec_seconds']} s billed, they talked for {call.over - call.final:.1f} s")
+            fault("wrong time", f"{billed} s billed, they talked for {call.over - call.final:.1f} s")
         return off
     return 0.0
+
+
+def crossed(call, row, endpoint, talked, attempts):
+    """The caller gave up just when the call centre answered, or when the refusal was on its way to him."""
+    if call.cancelled is None:
+        return False
+    if row["call_status"] == "ANSWERED":
+        return any((None if leg.endpoint == FALLBACK else leg.endpoint) == endpoint for leg in talked)
+    if row["call_status"].startswith("REJECTED"):
+        return row["started"] <= call.cancelled
+    # Nobody was left to try: the last attempt had failed already.
+    return bool(attempts) and all(a["outcome"] == "failed" and a["ended"] <= call.cancelled for a in attempts)
 
 
 def check_caps(history, trouble, faults, counts):

@@ -98,7 +98,7 @@ class Checker(unittest.TestCase):
         for index, changes in [
             (0, {"call_status": "FAILED"}), (0, {"call_status": "ABANDONED"}), (0, {"endpoint": "full"}),
             (0, {"endpoint": ""}), (1, {"call_status": "ANSWERED"}), (1, {"call_status": "ABANDONED"}),
-            (2, {"call_status": "NOANSWER"}), (2, {"call_status": "ANSWERED", "endpoint": "desk"}),
+            (2, {"call_status": "NOANSWER"}), (2, {"call_status": "REJECTED_CC", "started": 121.0}), (2, {"call_status": "ANSWERED", "endpoint": "desk"}),
             (3, {"endpoint": "desk"}), (3, {"call_status": "REJECTED_CC"}),
         ]:
             changed = copy.deepcopy(self.history)
@@ -138,6 +138,33 @@ class Checker(unittest.TestCase):
         call = self.history.calls[1]
         call.status = call.final = None
         self.assertIn("no answer to the caller", kinds(self.history))
+
+    def test_who_gives_up_before_the_dialplan_begins_is_known_to_nobody(self):
+        self.history.dialplan = {"+1", "+2", "+3", "+4"}
+        del self.history.rows[2], self.history.attempts[2], self.history.legs[2]
+        self.assertEqual(kinds(self.history), ["not logged"])
+        self.history.dialplan.remove("+3")
+        self.assertEqual(kinds(self.history), [])
+        # Whoever was answered did come that far.
+        self.history.dialplan.clear()
+        del self.history.rows[2]
+        self.assertEqual(kinds(self.history), ["not logged"])
+
+    def test_an_outcome_that_crosses_the_cancel_is_told_by_its_time(self):
+        # The call centre answered, and Asterisk heard of it before it heard of the CANCEL.
+        self.history.legs[2] = Leg("c", "desk", "+3", 120.1, True, 200, 120.49, True, 120.6, 120.6)
+        self.history.rows[2].update(call_status="ANSWERED", endpoint="desk", link_id="7")
+        self.history.attempts[2].update(outcome="answered", dial_status="ANSWER")
+        self.history.links[0]["current_total_calls"] = 2
+        self.assertEqual(kinds(self.history), [])
+        self.history.legs[2].acknowledged = False
+        self.assertEqual(kinds(self.history), ["wrong outcome"])
+        # A refusal that was decided before the caller gave up is one; a later one answers nobody.
+        changed = history()
+        changed.rows[2].update(call_status="REJECTED_CC", started=120.4)
+        self.assertEqual(kinds(changed), [])
+        changed.rows[2].update(started=120.9)
+        self.assertEqual(kinds(changed), ["wrong outcome"])
 
     def test_looks_that_nobody_made_prove_nothing(self):
         self.history.samples = []
