@@ -376,7 +376,7 @@ soak_carrier() {
     free_port carrier_port
     sipp_start "$LAB/carrier-$1.log" "127.0.0.1:$SIP_PORT" -sf "$LAB/scenarios/carrier-$1.xml" -inf "$HISTORY/calls-$1.csv" -m "$2" \
         -r "$3" -rp 10000 -l 9000 -i 127.0.0.1 -p "$carrier_port" -mi 127.0.0.1 -mp "$CARRIER_MEDIA" -cid_str "$1-%u@%s" \
-        -recv_timeout 20000 -max_invite_retrans 4 -max_non_invite_retrans 5 "${SIPP_PATIENCE[@]}" \
+        -recv_timeout 30000 -max_invite_retrans 4 -max_non_invite_retrans 5 "${SIPP_PATIENCE[@]}" \
         -trace_shortmsg -shortmessage_file "$log.short" -trace_logs -log_file "$log.calls" -trace_err -error_file "$log.errors"
     CARRIER_OF[$1]=$SIPP_PID
 }

@@ -529,6 +529,8 @@ def crossed(call, row, endpoint, talked, attempts):
 def check_caps(history, trouble, faults, counts):
     caps = {link["endpoint"]: link["max_concurrency"] for link in history.links}
     counts[LOOKS] = len(history.samples)
+    looks = [at for at, _ in history.samples]
+    counts["longest pause between two looks, s"] = round(max((b - a for a, b in zip(looks, looks[1:])), default=0.0), 1)
     if history.calls and not history.samples:
         faults.append(Fault("no looks", "nobody looked at Asterisk's channels"))
     over = {}
@@ -649,12 +651,12 @@ def plants(history, verdict):
 
 def prove(history, verdict):
     """Names of planted faults, and of those that were not found (or found where nothing was wrong)."""
-    known = {(fault.kind, fault.text) for fault in verdict.faults}
+    known = {(fault.kind, fault.text, fault.caller) for fault in verdict.faults}
     planted, missed = [], []
     for name, kind, changed in plants(history, verdict):
-        new = {(f.kind, f.text) for f in check(changed).faults} - known
+        new = {(f.kind, f.text, f.caller) for f in check(changed).faults} - known
         planted.append(name)
-        if (kind is None and new) or (kind is not None and not any(k == kind for k, _ in new)):
+        if (kind is None and new) or (kind is not None and not any(k == kind for k, *_ in new)):
             missed.append(name)
     return planted, missed
 

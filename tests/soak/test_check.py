@@ -75,6 +75,15 @@ class Checker(unittest.TestCase):
         self.assertEqual(missed, [])
         self.assertGreaterEqual(len(planted), 17)
 
+    def test_planted_faults_are_told_from_the_same_faults_of_other_calls(self):
+        for n in range(5):
+            again = dict(self.history.rows[0], id=f"1{n}", caller_id_num=f"+1{n}", call_status="FAILED")
+            self.history.calls.append(Call(f"+1{n}", "+1555", "hold", 0, 100.0, 100.01, None, 200, 100.2, None, 105.2))
+            self.history.legs.append(Leg(f"z{n}", "desk", f"+1{n}", 100.1, False, 200, 100.1, True, 100.1, 100.1))
+            self.history.rows.append(again)
+        _, missed = check.prove(self.history, check.check(self.history))
+        self.assertNotIn("an answered call is logged FAILED", missed)
+
     def test_a_checker_that_is_blind_does_not_pass(self):
         seen = check.check_caps
         check.check_caps = lambda *_: None
