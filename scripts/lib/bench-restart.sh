@@ -62,7 +62,11 @@ bench_restart() {
             event begin bench restart "$name"
             daemon_term "$name"
             daemon_start "$name"
-            wait_for 20 "daemon $name is ready" daemon_ready "$name" || die "daemon $name does not become ready: $(readiness "$name")"
+            # One that is not ready goes on: what its callers meet is what is measured.
+            wait_for 20 "daemon $name is ready" daemon_ready "$name" || {
+                warn "daemon $name: $(readiness "$name")"
+                printf 'daemon %s was not ready within 20 s of its restart\n' "$name" >>"$HISTORY/complaints"
+            }
             event end bench restart "$name"
             sleep 3
         done
