@@ -195,7 +195,9 @@ impl Error {
     /// Nothing is wrong with the request; it may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_contention() || error.is_lost_connection(),
+            Self::Store(error) => {
+                error.is_contention() || error.is_overload() || error.is_lost_connection()
+            }
             Self::Overtaken(_) => true,
             Self::Stale => false,
         }

@@ -161,7 +161,7 @@ pub struct UnroutedCall<'a> {
 impl Store {
     /// Locks the call under way with this unique id, if there is one, and reads its attempts.
     pub async fn settle(&self, uniqueid: &UniqueId) -> Result<Option<Settling>, Error> {
-        let transaction = Transaction::on(self.for_call().await?);
+        let transaction = Transaction::on(self.for_settling().await?);
         let read = async {
             let call = transaction.prepare(sql::LOCK_CALL).await?;
             let attempts = transaction.prepare(sql::ATTEMPTS_OF_CALL).await?;
@@ -207,7 +207,7 @@ impl Store {
     /// Logs a call that never reached `route`. `false` if a call with its unique id is in the log or under
     /// way.
     pub async fn log_unrouted(&self, call: &UnroutedCall<'_>) -> Result<bool, Error> {
-        let client = self.for_call().await?;
+        let client = self.for_settling().await?;
         let end = call.end;
         let rows = super::pool::rows(
             &client,

@@ -215,8 +215,9 @@ pub async fn check(client: &Client) -> Result<(), Error> {
 impl super::Store {
     /// Checks that the schema is exactly what this program needs.
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
-        let client = self.for_background().await?;
-        Ok(check(&client).await?)
+        let connection = self.for_background().await?;
+        let checked = connection.wait_for("check_schema", check(connection.client()));
+        Ok(checked.await??)
     }
 }
 

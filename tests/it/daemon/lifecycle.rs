@@ -1,7 +1,8 @@
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use crate::support::agi_client::AgiCall;
-use crate::support::daemon::DaemonSettings;
+use crate::support::daemon::{DaemonSettings, route_at};
 use crate::support::fake_ari::FakeAri;
 use crate::support::journal::Journal;
 use crate::support::world::link;
@@ -270,4 +271,52 @@ async fn users_are_made_once_and_sample_data_goes_into_an_empty_database_only() 
         .one("select password_hash from users where username = 'carol'")
         .await;
     assert!(hash.starts_with("$argon2id$"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_no_call_waiting_for_an_http_client_that_is_not_done() {
+    let world = World::new("priority", &[link(1)]).await;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let agi = socket.local_addr().unwrap();
+    let settings = DaemonSettings::new("a", &world.db.url);
+    let daemon = settings.start_on(&socket, &[]);
+    daemon.wait_ready().await;
+    let mut half = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
+    let text = b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut half, text)
+        .await
+        .unwrap();
+
+    let over = tokio_util::sync::CancellationToken::new();
+    let calls = tokio::spawn({
+        let over = over.clone();
+        async move {
+            let mut waiting = tokio::task::JoinSet::new();
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            for number in 0.. {
+                tick.tick().await;
+                if over.is_cancelled() {
+                    break;
+                }
+                waiting.spawn(async move {
+                    let asked = Instant::now();
+                    let answer = route_at(agi, &format!("1798.{number}"), &[]).await;
+                    (answer.unwrap().verdict().to_owned(), asked.elapsed())
+                });
+            }
+            waiting.join_all().await
+        }
+    });
+    // Restarted as systemd does it: the next one begins when the last one has ended.
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await, Some(0));
+    let next = settings.start_on(&socket, &[]);
+    next.wait_ready().await;
+    over.cancel();
+    let answers = calls.await.unwrap();
+    assert!(answers.len() > 5, "{answers:?}");
+    for (verdict, waited) in &answers {
+        assert_eq!(verdict, "DIAL", "{answers:?}");
+        assert!(*waited < Duration::from_millis(1_500), "{answers:?}");
+    }
 }
