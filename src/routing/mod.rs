@@ -4,6 +4,7 @@
 //! the edges hand it what they were told, in the words of [`crate::domain`], and it answers. Every verb
 //! may be called twice with the same facts; the second time changes nothing.
 
+pub mod bulkhead;
 mod crowds;
 mod explain;
 mod late;

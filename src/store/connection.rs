@@ -71,7 +71,11 @@ impl managed::Manager for Maker {
         Ok(session)
     }
 
-    async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<ConnectError> {
+    async fn recycle(
+        &self,
+        session: &mut Session,
+        metrics: &Metrics,
+    ) -> RecycleResult<ConnectError> {
         if session.client.is_closed() {
             return Err(RecycleError::message("closed"));
         }
@@ -99,7 +103,9 @@ impl Session {
     }
 
     fn statements(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Statement>> {
-        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Prepares statements and has the server plan them now: a plan is otherwise made at the first use, by a
@@ -173,12 +179,6 @@ impl Connection {
             waits: Mutex::default(),
             _turn: turn,
         }
-    }
-
-    /// The same with another limit for each answer: for work that is known to take long.
-    pub(super) fn with_patience(mut self, each_answer: Duration) -> Self {
-        self.patience = Patience::EachAnswer(each_answer);
-        self
     }
 
     fn session(&self) -> &Session {
@@ -311,7 +311,8 @@ impl Drop for Connection {
         let (told, broken) = (waits.told, waits.broken);
         drop(waits);
         if unanswered && long && !told {
-            self.server.note_silence("a question that nobody waits for any more");
+            self.server
+                .note_silence("a question that nobody waits for any more");
         }
         if unanswered || broken {
             self.discard();

@@ -11,6 +11,7 @@ pub mod clients;
 mod connection;
 pub mod dids;
 mod error;
+pub mod health;
 pub mod idempotency;
 pub mod internal;
 pub mod jobs;

@@ -150,15 +150,22 @@ impl Server {
 
     /// A connection did not answer in time: those that were handed out before now are tried before they are used.
     pub(super) fn note_silence(&self, operation: &'static str) {
-        let mut silent_at = self.silent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut silent_at = self
+            .silent_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *silent_at = Some(Instant::now());
         drop(silent_at);
-        self.losses.note(format!("no answer to {operation} in time"));
+        self.losses
+            .note(format!("no answer to {operation} in time"));
     }
 
     /// Whether a connection last handed out at this time may have fallen silent with another.
     pub(super) fn is_doubtful(&self, handed_out: Instant) -> bool {
-        let silent_at = self.silent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent_at = self
+            .silent_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         silent_at.is_some_and(|silent_at| handed_out <= silent_at)
     }
 
@@ -330,7 +337,9 @@ fn cluster_of(answer: &[SimpleQueryMessage]) -> Result<Option<Cluster>, ()> {
     }
     // The identifier is an unsigned number in a signed type.
     let system = row.get(1).and_then(|text| text.parse::<i64>().ok());
-    let timeline = row.get(2).and_then(|text| u32::from_str_radix(text, 16).ok());
+    let timeline = row
+        .get(2)
+        .and_then(|text| u32::from_str_radix(text, 16).ok());
     Ok(system.zip(timeline).map(|(system, timeline)| Cluster {
         system: system as u64,
         timeline,
@@ -375,7 +384,10 @@ impl Losses {
         let losses = Arc::clone(self);
         runtime.spawn(async move {
             tokio::time::sleep(COUNT_LOSSES).await;
-            let mut counted = losses.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counted = losses
+                .counted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some((connections, reason)) = counted.take() {
                 drop(counted);
                 tracing::warn!(
@@ -535,7 +547,10 @@ mod tests {
         assert!(changes.has_changed().expect("is open"));
         assert_eq!(*changes.borrow_and_update(), Some(cluster(3)));
         let old = server.note_cluster("b", cluster(2));
-        assert!(matches!(old, Err(ConnectError::OldPrimary { newest: 3, .. })));
+        assert!(matches!(
+            old,
+            Err(ConnectError::OldPrimary { newest: 3, .. })
+        ));
         assert!(!changes.has_changed().expect("is open"));
         assert!(!server.is_current(Some(cluster(1))));
         assert!(server.is_current(Some(cluster(3))) && server.is_current(None));

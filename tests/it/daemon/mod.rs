@@ -1,3 +1,4 @@
 mod crashes;
+mod failover;
 mod lifecycle;
 mod outages;

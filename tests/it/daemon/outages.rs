@@ -170,6 +170,38 @@ async fn backends_killed_under_the_daemon_are_replaced() {
     );
 }
 
+#[tokio::test]
+async fn a_server_that_ends_all_connections_costs_one_line_of_the_log() {
+    let world = World::new("priority", &[link(1)]).await;
+    let daemon = DaemonSettings::new("a", &world.db.url).start();
+    daemon.wait_ready().await;
+    world
+        .db
+        .run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+              where application_name like 'capconduit %' and application_name <> 'capconduit admin'
+                and datname = current_database()",
+        )
+        .await;
+    eventually("it is told", async || {
+        daemon
+            .logged("connections to PostgreSQL were lost")
+            .is_some()
+    })
+    .await;
+    eventually("routes again", async || {
+        daemon.route("1795.1", &[]).await.unwrap().verdict() == "DIAL"
+    })
+    .await;
+    let log = daemon.whole_log();
+    let lines: Vec<&str> = log.lines().filter(|l| l.contains("connection")).collect();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    assert!(line["connections"].as_u64().unwrap() >= 8, "{line}");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("administrator command"), "{line}");
+}
+
 /// Verdicts of calls that come every 50 ms, until one is DIAL; returns how long that took.
 async fn time_to_a_verdict(daemon: &Daemon, limit: Duration) -> Duration {
     let began = Instant::now();

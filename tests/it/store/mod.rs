@@ -1,2 +1,3 @@
+mod connections;
 mod migrations;
 mod schema;

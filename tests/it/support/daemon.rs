@@ -68,7 +68,10 @@ impl DaemonSettings {
         }
         command
             .envs(more.iter().copied())
-            .args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve 3<&0 </dev/null"])
+            .args([
+                "-c",
+                "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve 3<&0 </dev/null",
+            ])
             .arg(serve.get_program())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(std::os::fd::OwnedFd::from(socket));
