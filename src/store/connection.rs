@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::Error;
-use super::server::{Cluster, ConnectError, Opened, Server};
+use super::server::{Cluster, ConnectError, Opened, Server, Trust};
 use super::sql::Sql;
 use super::transaction::Parameters;
 
@@ -25,6 +25,9 @@ pub(super) type Object = managed::Object<Maker>;
 
 /// A wait as long as this says something about the other connections, too, when it is given up.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
+
+/// Longest time for a connection to answer that may have fallen silent with another.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(300);
 
 /// Makes the connections of one pool.
 pub(super) struct Maker {
@@ -82,10 +85,19 @@ impl managed::Manager for Maker {
         if !self.server.is_current(session.cluster) {
             return Err(RecycleError::message("leads to an old primary"));
         }
-        let handed_out = metrics.recycled.unwrap_or(metrics.created);
-        if self.server.is_doubtful(handed_out) {
-            let answer = session.client.simple_query("").await;
-            answer.map_err(|_| RecycleError::message("does not answer"))?;
+        match self
+            .server
+            .trust(metrics.recycled.unwrap_or(metrics.created))
+        {
+            Trust::Good => {}
+            Trust::Doubtful => {
+                let asked = session.client.simple_query("");
+                if !matches!(tokio::time::timeout(SIGN_OF_LIFE, asked).await, Ok(Ok(_))) {
+                    self.server.trust_none();
+                    return Err(RecycleError::message("gives no sign of life"));
+                }
+            }
+            Trust::None => return Err(RecycleError::message("fell silent with others")),
         }
         Ok(())
     }
@@ -207,6 +219,10 @@ impl Connection {
             .is_err_and(|error| !error.leaves_connection_usable())
         {
             self.waits().broken = true;
+        }
+        if outcome.as_ref().is_err_and(Error::is_read_only) {
+            // So are all others, and another server may have become the primary.
+            self.server.trust_none();
         }
         outcome
     }

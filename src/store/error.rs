@@ -118,6 +118,11 @@ impl Error {
         }
     }
 
+    /// The server takes no writes (any more).
+    pub(super) fn is_read_only(&self) -> bool {
+        self.state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
     /// The connection broke under the operation, so that it may or may not have been carried out.
     pub fn is_lost_connection(&self) -> bool {
         match self {

@@ -24,9 +24,6 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(1);
 /// Longest time to open a connection, its session and prepared statements included.
 const CREATE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Longest time for a connection to answer that may have fallen silent with another.
-const RECYCLE_LIMIT: Duration = Duration::from_millis(300);
-
 /// Longest time to open a connection for the command line.
 const OWNER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -121,7 +118,7 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CONNECTION_WAIT))
             .create_timeout(Some(CREATE_LIMIT))
-            .recycle_timeout(Some(RECYCLE_LIMIT))
+            .recycle_timeout(Some(CONNECTION_WAIT))
             .build()?;
         Ok(Self {
             pool,

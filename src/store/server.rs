@@ -111,6 +111,25 @@ pub(super) struct Opened {
     pub(super) carrier: JoinHandle<()>,
 }
 
+/// When connections fell silent last. Connections freeze together: found out one by one, each would cost somebody the
+/// whole of a deadline.
+#[derive(Default)]
+struct Silence {
+    noticed: Option<Instant>,
+    confirmed: Option<Instant>,
+}
+
+/// What to think of a connection that lies in a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It can be lent.
+    Good,
+    /// It is tried first.
+    Doubtful,
+    /// It is thrown away.
+    None,
+}
+
 /// The servers named in `database.url`.
 pub(super) struct Server {
     hosts: Vec<tokio_postgres::Config>,
@@ -118,7 +137,7 @@ pub(super) struct Server {
     /// The host that was good last.
     preferred: AtomicUsize,
     cluster: watch::Sender<Option<Cluster>>,
-    silent_at: Mutex<Option<Instant>>,
+    silence: Mutex<Silence>,
     losses: Arc<Losses>,
 }
 
@@ -133,7 +152,7 @@ impl Server {
             tls,
             preferred: AtomicUsize::new(0),
             cluster: watch::Sender::new(None),
-            silent_at: Mutex::new(None),
+            silence: Mutex::default(),
             losses: Arc::default(),
         })
     }
@@ -148,25 +167,33 @@ impl Server {
         cluster.is_none() || *self.cluster.borrow() == cluster
     }
 
-    /// A connection did not answer in time: those that were handed out before now are tried before they are used.
+    /// A connection did not answer in time: those that were lent before now are tried before they are lent again.
     pub(super) fn note_silence(&self, operation: &'static str) {
-        let mut silent_at = self
-            .silent_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *silent_at = Some(Instant::now());
-        drop(silent_at);
+        self.silence().noticed = Some(Instant::now());
         self.losses
             .note(format!("no answer to {operation} in time"));
     }
 
-    /// Whether a connection last handed out at this time may have fallen silent with another.
-    pub(super) fn is_doubtful(&self, handed_out: Instant) -> bool {
-        let silent_at = self
-            .silent_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        silent_at.is_some_and(|silent_at| handed_out <= silent_at)
+    /// Those that were lent before now are not lent any more: one that was tried did not answer either, or the server
+    /// takes no writes any more.
+    pub(super) fn trust_none(&self) {
+        self.silence().confirmed = Some(Instant::now());
+    }
+
+    /// Whether a connection that was last lent at this time may have fallen silent with another.
+    pub(super) fn trust(&self, lent: Instant) -> Trust {
+        let silence = self.silence();
+        if silence.confirmed.is_some_and(|at| lent <= at) {
+            Trust::None
+        } else if silence.noticed.is_some_and(|at| lent <= at) {
+            Trust::Doubtful
+        } else {
+            Trust::Good
+        }
+    }
+
+    fn silence(&self) -> std::sync::MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a connection to the first host that can be used, the one that was good last before all others.

@@ -3,7 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use capconduit::domain::CampaignId;
+use capconduit::store::Store;
+use capconduit::telemetry::Chain;
+
 use crate::support::daemon::{Daemon, DaemonSettings, route_at};
+use crate::support::postgres::settings;
 use crate::support::standby::{Node, signal};
 use crate::support::world::link;
 use crate::support::{TestDb, World, eventually};
@@ -141,15 +146,15 @@ async fn an_asynchronous_standby_that_is_promoted_lacks_what_it_had_not_received
     let pair = Pair::start().await;
     let before = pair.calls("1801", 20).await;
     pair.wait_until_equal().await;
-    let look = pair.standby.look().await;
-    let receiver = look
-        .query_one("select pid from pg_stat_wal_receiver", &[])
+    // What the primary writes from here on never leaves it.
+    let sender: i32 = pair
+        .world
+        .db
+        .one("select pid from pg_stat_replication")
         .await;
-    let receiver: i32 = receiver.unwrap().get(0);
-    signal(receiver, "STOP");
+    signal(sender, "STOP");
     let after = pair.calls("1802", 10).await;
     pair.primary.crash();
-    signal(receiver, "CONT");
     let took = pair.fail_over("1803").await;
     let all = [before, after.clone()].concat();
     let lost = pair.unknown(&all).await;
@@ -170,41 +175,61 @@ async fn an_asynchronous_standby_that_is_promoted_lacks_what_it_had_not_received
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_tells_of_a_new_timeline_before_a_connection_to_it_is_lent() {
-    let primary = Node::primary();
-    let db = primary.database().await;
+async fn a_store_tells_of_a_new_timeline_and_never_goes_back_to_the_old_primary() {
+    let mut primary = Node::primary();
+    drop(primary.database().await);
     let standby = primary.standby();
     let url = format!(
         "host={},{} user=postgres dbname=postgres",
         standby.host(),
         primary.host()
     );
-    let store = capconduit::store::Store::new(&crate::support::postgres::settings(&url)).unwrap();
+    let store = Store::new(&settings(&url)).unwrap();
     let mut cluster = store.cluster();
     assert_eq!(*cluster.borrow(), None);
     store.ping().await.unwrap();
-    assert_eq!(
-        cluster.borrow_and_update().unwrap().timeline,
-        1,
-        "the standby was passed over"
-    );
-    // The old primary goes on running, as after a cut network.
-    db.run("select pg_switch_wal()").await;
-    standby.promote();
-    assert!(
-        store.ping().await.is_ok(),
-        "connections to the old primary work"
-    );
-    assert!(!cluster.has_changed().unwrap());
-    // Whoever opens a connection now may meet the new one first.
-    let other = format!("host={} user=postgres dbname=postgres", primary.host());
-    let old_alone =
-        capconduit::store::Store::new(&crate::support::postgres::settings(&other)).unwrap();
-    assert!(old_alone.ping().await.is_ok(), "it cannot know");
+    let timeline = cluster.borrow_and_update().unwrap().timeline;
+    assert_eq!(timeline, 1, "the standby was passed over");
     primary.crash();
+    standby.promote();
     eventually("the new primary is found", async || {
         store.ping().await.is_ok()
     })
     .await;
     assert_eq!(cluster.borrow_and_update().unwrap().timeline, 2);
+    primary.restart();
+    standby.crash();
+    let refused = async || Chain(&store.ping().await.unwrap_err()).to_string();
+    eventually("the old primary is refused", async || {
+        refused()
+            .await
+            .contains("is on timeline 1, and timeline 2 was seen")
+    })
+    .await;
+    assert!(!cluster.has_changed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_any_more_is_left_and_taken_again_when_it_does() {
+    let node = Node::primary();
+    let db = node.database().await;
+    let store = Store::new(&settings(&db.url)).unwrap();
+    store.warm_up().await;
+    store.ping().await.unwrap();
+    for (read_only, usable) in [("on", false), ("off", true)] {
+        db.run("begin read write; commit").await;
+        db.run(&format!(
+            "alter system set default_transaction_read_only = {read_only}"
+        ))
+        .await;
+        db.run("select pg_reload_conf()").await;
+        eventually("the first write or look finds it out", async || {
+            let wrote = store.add_missing_rows(CampaignId(1)).await;
+            wrote.is_ok() == usable
+        })
+        .await;
+        // Not one by one: all other connections are left with the first.
+        let looked = store.ping().await;
+        assert_eq!(looked.is_ok(), usable, "{looked:?}");
+    }
 }

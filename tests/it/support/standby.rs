@@ -13,8 +13,8 @@ const SETTINGS: &str = "max_connections = 100\nfsync = off\nshared_buffers = '32
 /// One server of the pair.
 pub struct Node {
     directory: PathBuf,
-    // The end of its standard input is the server's end.
-    _shell: Child,
+    // The end of their standard input is the server's end.
+    shells: Vec<Child>,
 }
 
 impl Node {
@@ -26,7 +26,7 @@ impl Node {
         let shell = launch(&directory);
         Self {
             directory,
-            _shell: shell,
+            shells: vec![shell],
         }
     }
 
@@ -47,7 +47,7 @@ impl Node {
         let shell = launch(&directory);
         Self {
             directory,
-            _shell: shell,
+            shells: vec![shell],
         }
     }
 
@@ -81,6 +81,11 @@ impl Node {
             "pg_ctl",
             &["stop", "--mode=immediate", "--pgdata=data"],
         );
+    }
+
+    /// Starts it again after a crash.
+    pub fn restart(&mut self) {
+        self.shells.push(launch(&self.directory));
     }
 
     /// Makes a standby the primary.
