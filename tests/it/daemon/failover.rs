@@ -212,12 +212,12 @@ async fn a_store_tells_of_a_new_timeline_and_never_goes_back_to_the_old_primary(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_no_writes_any_more_is_left_and_taken_again_when_it_does() {
     let node = Node::primary();
-    let db = node.database().await;
+    let World { db } = World::on(node.database().await, "priority", &[link(1)]).await;
+    db.run("set default_transaction_read_only = off").await;
     let store = Store::new(&settings(&db.url)).unwrap();
     store.warm_up().await;
     store.ping().await.unwrap();
     for (read_only, usable) in [("on", false), ("off", true)] {
-        db.run("begin read write; commit").await;
         db.run(&format!(
             "alter system set default_transaction_read_only = {read_only}"
         ))
