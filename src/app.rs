@@ -124,17 +124,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     supervisor.spawn_until_stop("metrics", metrics::upkeep(metrics, signals.stop.clone()));
-    supervisor.spawn_until_stop(
-        "database",
-        until(
-            signals.stop.clone(),
-            look_at_database(store.clone(), database, schema),
-        ),
-    );
-    supervisor.spawn_until_stop(
-        "measures",
-        until(signals.stop.clone(), measure_database(store.clone(), clock)),
-    );
+    let components = [database, schema, clock];
+    spawn_looks_at_database(&mut supervisor, &store, components);
     spawn_repairs(&mut supervisor, engine, &store, &config);
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
@@ -195,6 +186,19 @@ fn spawn_api(
     );
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
+}
+
+/// What keeps readiness and metrics true about the database.
+fn spawn_looks_at_database(
+    supervisor: &mut Supervisor,
+    store: &Store,
+    [database, schema, clock]: [Component; 3],
+) {
+    let stop = supervisor.signals().stop;
+    let looks = look_at_database(store.clone(), database, schema);
+    supervisor.spawn_until_stop("database", until(stop.clone(), looks));
+    let measures = measure_database(store.clone(), clock);
+    supervisor.spawn_until_stop("measures", until(stop, measures));
 }
 
 /// What is compared, mended and cleared away again and again.

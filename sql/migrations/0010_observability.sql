@@ -3,9 +3,9 @@
 --
 -- PostgreSQL shows a session's transaction only to members of the session's role and to pg_read_all_stats. The function
 -- has its owner's rights; `hidden` counts the sessions that even the owner may not look at.
-create function capconduit_oldest_snapshot()
+create function oldest_snapshot()
     returns table (seconds double precision, hidden bigint)
-    language sql stable security definer set search_path = pg_catalog, pg_temp
+    language sql stable security definer set search_path = public, pg_temp
 as $$
     with session as (
         select a.xact_start, a.query = '<insufficient privilege>' as hidden,
@@ -26,5 +26,5 @@ as $$
            (select count(*) from session where session.hidden)
       from oldest
 $$;
-revoke execute on function capconduit_oldest_snapshot() from public;
-grant execute on function capconduit_oldest_snapshot() to capconduit_app;
+revoke execute on function oldest_snapshot() from public;
+grant execute on function oldest_snapshot() to capconduit_app;

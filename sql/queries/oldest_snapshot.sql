@@ -1,2 +1,2 @@
 -- How long the oldest snapshot has kept PostgreSQL from clearing away old row versions.
-select seconds, hidden from capconduit_oldest_snapshot()
+select seconds, hidden from oldest_snapshot()

@@ -71,7 +71,7 @@ async fn compare_clocks(
 }
 
 /// Whether a session is one server process for as long as we are connected. `false`: a pooler before the database gives
-/// a process to each transaction (PgBouncer's `pool_mode = transaction`), so that roles, settings and prepared
+/// a process to each transaction (`PgBouncer`'s `pool_mode = transaction`), so that roles, settings and prepared
 /// statements of one session appear in another. `true` is no proof where others use the pooler at the same time.
 pub async fn keeps_sessions(settings: &Settings) -> Result<bool, ConnectError> {
     let limit = std::time::Duration::from_secs(5);

@@ -91,7 +91,7 @@ pub struct Settings {
 
 /// Connections of one purpose.
 struct Pool {
-    pool: ManagedPool<Maker>,
+    connections: ManagedPool<Maker>,
     server: Arc<Server>,
     patience: Patience,
 }
@@ -121,7 +121,7 @@ impl Pool {
             .recycle_timeout(Some(CONNECTION_WAIT))
             .build()?;
         Ok(Self {
-            pool,
+            connections: pool,
             server: Arc::clone(server),
             patience,
         })
@@ -132,7 +132,7 @@ impl Pool {
     }
 
     async fn get_with(&self, turn: Option<OwnedSemaphorePermit>) -> Result<Connection, Error> {
-        match self.pool.get().await {
+        match self.connections.get().await {
             Ok(object) => Ok(Connection::new(
                 object,
                 Arc::clone(&self.server),
@@ -280,14 +280,14 @@ impl Store {
     /// it is needed.
     pub async fn warm_up(&self) {
         let route = &self.pools.route;
-        let all = (0..route.pool.status().max_size).map(|_| route.get());
+        let all = (0..route.connections.status().max_size).map(|_| route.get());
         drop(join_all(all).await);
     }
 
     /// Connections in use, all pools together.
     pub fn connections_in_use(&self) -> usize {
         let in_use = self.pools.all().map(|pool| {
-            let status = pool.pool.status();
+            let status = pool.connections.status();
             status.size.saturating_sub(status.available)
         });
         in_use.iter().sum()
@@ -304,7 +304,7 @@ impl Store {
     /// Closes all connections once they are given back.
     pub fn close(&self) {
         for pool in self.pools.all() {
-            pool.pool.close();
+            pool.connections.close();
         }
     }
 }
