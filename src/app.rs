@@ -1,17 +1,19 @@
 //! The daemon put together: the only module that knows every other, and it only wires.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
 use rustls::crypto::ring;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::agi::probe::PingError;
 use crate::ari::{self, LinkState, Watcher};
 use crate::config::{Asterisk, Config, RecordingStorage, Transcription};
 use crate::domain::ServerName;
@@ -21,7 +23,7 @@ use crate::routing::{self, Engine};
 use crate::storage::{self, Storage};
 use crate::store::migrate::SchemaError;
 use crate::store::{self, Store};
-use crate::supervisor::{Component, Readiness, Supervisor, os_signals, systemd};
+use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, systemd};
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
@@ -35,6 +37,15 @@ const KEEP_HOUSE: Duration = Duration::from_secs(600);
 
 /// What is added to the longest life of a call before its slot is taken back unseen.
 const CERTAINLY_OVER: Duration = Duration::from_secs(60);
+
+/// How long the AGI port may take to answer the self-check.
+const PING_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often the database is measured.
+const MEASURE: Duration = Duration::from_secs(60);
+
+/// How far apart clocks may be. What is due is told by the database's clock alone, but logs and certificates are not.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How long to wait for a name server at start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
@@ -72,6 +83,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let database = readiness.component("database");
     let schema = readiness.component("schema");
+    let clock = readiness.component("clock");
+    clock.ready();
     let agi_ready = readiness.component("agi");
     spawn_watchers(&mut supervisor, &readiness, watchers);
 
@@ -80,14 +93,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         sessions: config.agi.max_sessions,
         ..agi::Limits::default()
     };
-    supervisor.spawn(
+    // The last to end: callers that come meanwhile are answered while requests and transcripts are finished.
+    supervisor.spawn_until_exit(
         "agi",
         agi::serve(
             vec![agi_listener],
             engine.clone(),
             limits,
-            signals.drain.clone(),
-            signals.stop.clone(),
+            signals.close.clone(),
+            signals.abort.clone(),
         ),
     );
     agi_ready.ready();
@@ -110,13 +124,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         ),
     );
     supervisor.spawn_until_stop("metrics", metrics::upkeep(metrics, signals.stop.clone()));
-    supervisor.spawn_until_stop(
-        "database",
-        until(
-            signals.stop.clone(),
-            look_at_database(store.clone(), database, schema),
-        ),
-    );
+    let components = [database, schema, clock];
+    spawn_looks_at_database(&mut supervisor, &store, components);
     spawn_repairs(&mut supervisor, engine, &store, &config);
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
@@ -124,7 +133,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             "watchdog",
             systemd::feed_watchdog(
                 limit,
-                move || answers_connections(agi_address),
+                move || answers_pings(agi_address),
                 signals.stop.clone(),
             ),
         );
@@ -177,6 +186,19 @@ fn spawn_api(
     );
     let drain = supervisor.signals().drain;
     supervisor.spawn("http", http::serve(listener, router, limits, drain));
+}
+
+/// What keeps readiness and metrics true about the database.
+fn spawn_looks_at_database(
+    supervisor: &mut Supervisor,
+    store: &Store,
+    [database, schema, clock]: [Component; 3],
+) {
+    let stop = supervisor.signals().stop;
+    let looks = look_at_database(store.clone(), database, schema);
+    supervisor.spawn_until_stop("database", until(stop.clone(), looks));
+    let measures = measure_database(store.clone(), clock);
+    supervisor.spawn_until_stop("measures", until(stop, measures));
 }
 
 /// What is compared, mended and cleared away again and again.
@@ -479,12 +501,10 @@ async fn look_at_database(store: Store, database: Component, schema: Component) 
             }
             Ok(Err(SchemaError::Store(error))) => {
                 database.not_ready("does not answer");
-                schema.not_ready("unknown: the database does not answer");
                 Some(Chain(&error).to_string())
             }
             Err(_) => {
                 database.not_ready("does not answer in time");
-                schema.not_ready("unknown: the database does not answer");
                 Some("the database does not answer in time".to_owned())
             }
         };
@@ -502,13 +522,88 @@ async fn look_at_database(store: Store, database: Component, schema: Component) 
     }
 }
 
+/// Measures what nobody notices until it hurts: how far this host's clock is from the database's, and how old the
+/// oldest snapshot in the database is.
+async fn measure_database(store: Store, clock: Component) -> Infallible {
+    let mut rounds = interval(MEASURE);
+    loop {
+        rounds.tick().await;
+        match store.clock_offset().await {
+            Ok(offset) => {
+                metrics::clock_offset("database", offset.as_secs_f64());
+                clock.set(clock_state(offset));
+            }
+            // Whether the database answers is told elsewhere.
+            Err(error) => debug!(error = %Chain(&error), "the database's clock cannot be read"),
+        }
+        match store.oldest_snapshot().await {
+            Ok(oldest) => metrics::db_oldest_snapshot(oldest.seconds),
+            Err(error) => debug!(error = %Chain(&error), "the oldest snapshot cannot be read"),
+        }
+    }
+}
+
+/// What readiness says of this host's clock, which is ahead of the database's by so much.
+fn clock_state(offset: SignedDuration) -> State {
+    if offset.abs() <= CLOCK_TOLERANCE {
+        return State::Ready;
+    }
+    let (seconds, side) = (
+        offset.abs().as_secs_f64(),
+        if offset.is_positive() {
+            "ahead of"
+        } else {
+            "behind"
+        },
+    );
+    State::Degraded(
+        format!(
+            "this host's clock is {seconds:.1} s {side} the database's: see that both hosts keep time (NTP)"
+        )
+        .into(),
+    )
+}
+
+/// Something done again and again, which may fail for a while. A single failure is no news: connections that PostgreSQL
+/// ended are told of where they are kept. One line tells that it goes on failing, and one that it works again.
+struct Repeated {
+    what: &'static str,
+    failures: u32,
+}
+
+impl Repeated {
+    fn new(what: &'static str) -> Self {
+        Self { what, failures: 0 }
+    }
+
+    fn note<E: std::error::Error + 'static>(&mut self, outcome: Result<(), E>) {
+        let what = self.what;
+        match outcome {
+            Ok(()) => {
+                if self.failures > 1 {
+                    info!("{what} works again");
+                }
+                self.failures = 0;
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let error = Chain(&error);
+                if self.failures == 2 {
+                    warn!(%error, "{what} goes on failing; it is tried again and again");
+                } else {
+                    debug!(%error, "{what} failed; it is tried again");
+                }
+            }
+        }
+    }
+}
+
 async fn sweep(engine: Engine, every: Duration) -> Infallible {
     let mut sweeps = interval(every);
+    let mut outcomes = Repeated::new("the sweep");
     loop {
         sweeps.tick().await;
-        if let Err(error) = engine.sweep().await {
-            warn!(error = %Chain(&error), "sweep failed; it is tried again");
-        }
+        outcomes.note(engine.sweep().await);
     }
 }
 
@@ -525,17 +620,22 @@ async fn keep_house(engine: Engine, store: Store) -> Infallible {
     }
 }
 
-/// Whether the accept loop is alive, as a caller would notice.
-async fn answers_connections(address: std::net::SocketAddr) -> Result<(), String> {
+/// Whether the AGI port answers, as a caller would notice. Only what a restart would mend is an error: a daemon that has
+/// no session left answers others.
+async fn answers_pings(address: SocketAddr) -> Result<(), String> {
     let reachable = match address.ip() {
         ip if ip.is_unspecified() && ip.is_ipv4() => (IpAddr::from([127, 0, 0, 1]), address.port()),
         ip if ip.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST.into(), address.port()),
         ip => (ip, address.port()),
     };
-    match timeout(Duration::from_secs(2), TcpStream::connect(reachable)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("the AGI port does not take connections: {error}")),
-        Err(_) => Err("the AGI port does not take connections in time".to_owned()),
+    match timeout(PING_LIMIT, agi::probe::ping(reachable.into())).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error @ PingError::Closed)) => {
+            warn!(error = %Chain(&error), "self-check without an answer");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(Chain(&error).to_string()),
+        Err(_) => Err("the AGI port does not answer in time".to_owned()),
     }
 }
 
@@ -543,4 +643,21 @@ async fn answers_connections(address: std::net::SocketAddr) -> Result<(), String
 pub fn engine(config: &Config) -> anyhow::Result<Engine> {
     let store = Store::new(&store_settings(config))?;
     Ok(Engine::new(store, engine_settings(config, Vec::new())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_with_its_side() {
+        let state = |milliseconds| clock_state(SignedDuration::from_millis(milliseconds));
+        assert_eq!(state(-2_000), State::Ready);
+        let text = |state| match state {
+            State::Degraded(reason) => reason.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert!(text(state(65_000)).contains("65.0 s ahead of the database's"));
+        assert!(text(state(-2_100)).contains("2.1 s behind the database's"));
+    }
 }

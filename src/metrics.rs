@@ -44,6 +44,10 @@ pub const SERVER_CONFLICTS: &str = "capconduit_server_conflicts";
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
+/// Age of the oldest snapshot in the database.
+pub const DB_OLDEST_SNAPSHOT_SECONDS: &str = "capconduit_db_oldest_snapshot_seconds";
+/// This host's clock minus another's, by whose.
+pub const CLOCK_OFFSET_SECONDS: &str = "capconduit_clock_offset_seconds";
 /// Recordings, by what became of them.
 pub const RECORDINGS: &str = "capconduit_recordings_total";
 /// Files in the directory of recordings that belong to no attempt.
@@ -194,6 +198,18 @@ pub const ALL: &[Metric] = &[
         "Time spent waiting for a database connection",
     ),
     metric(
+        DB_OLDEST_SNAPSHOT_SECONDS,
+        Kind::Gauge,
+        &[],
+        "Age of the oldest snapshot in the database, which keeps old row versions from being cleared away",
+    ),
+    metric(
+        CLOCK_OFFSET_SECONDS,
+        Kind::Gauge,
+        &["peer"],
+        "Seconds that this host's clock is ahead of the peer's",
+    ),
+    metric(
         RECORDINGS,
         Kind::Counter,
         &["outcome"],
@@ -339,6 +355,16 @@ fn introduce() {
 pub fn route_decision(verdict: &'static str, reason: &'static str, elapsed: Duration) {
     counter!(ROUTE_DECISIONS, "verdict" => verdict, "reason" => reason).increment(1);
     histogram!(ROUTE_DECISION_SECONDS).record(elapsed);
+}
+
+/// The oldest snapshot in the database has this age.
+pub fn db_oldest_snapshot(seconds: f64) {
+    gauge!(DB_OLDEST_SNAPSHOT_SECONDS).set(seconds);
+}
+
+/// This host's clock is ahead of a peer's by so much. `peer` is `database`, or the name of an Asterisk server.
+pub fn clock_offset(peer: &str, seconds: f64) {
+    gauge!(CLOCK_OFFSET_SECONDS, "peer" => peer.to_owned()).set(seconds);
 }
 
 /// So many calls are not yet closed.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::routing::{self, EndReport, RouteRequest, Verdict};
 
 mod fault;
+pub mod probe;
 mod scripts;
 pub mod server;
 pub mod session;

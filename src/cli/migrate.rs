@@ -1,9 +1,12 @@
 //! `capconduit migrate`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use tokio::time::timeout;
 
+use crate::app;
 use crate::config::Config;
 use crate::password::hash;
 use crate::store::migrate;
@@ -23,16 +26,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let mut client = super::owner(config).await?;
-    let applied = migrate::migrate(&mut client).await?;
+    let (client, applied) = migrate::run(&app::store_settings(config)).await?;
     for migration in &applied {
         println!("applied {} {}", migration.version, migration.name);
     }
     println!("schema is at version {}", migrate::CURRENT);
     if arguments.sample_data {
-        let users: i64 = client
-            .query_one("select count(*) from users", &[])
-            .await
+        let limit = Duration::from_secs(60);
+        let users = timeout(limit, client.query_one("select count(*) from users", &[])).await;
+        let users: i64 = users
+            .context("the database does not answer")?
             .context("cannot look for users")?
             .get(0);
         ensure!(
@@ -42,9 +45,9 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
         let hash = hash(SAMPLE_PASSWORD)?;
         // A PHC string has no quote; the placeholder is psql's, so that psql can load the file too.
         let sql = SAMPLE_DATA.replace(":'hash'", &format!("'{hash}'"));
-        client
-            .batch_execute(&sql)
+        timeout(limit, client.batch_execute(&sql))
             .await
+            .context("the database does not answer")?
             .context("cannot load the sample data")?;
         println!("loaded the sample data");
     }

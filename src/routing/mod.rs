@@ -4,8 +4,10 @@
 //! the edges hand it what they were told, in the words of [`crate::domain`], and it answers. Every verb
 //! may be called twice with the same facts; the second time changes nothing.
 
+pub mod bulkhead;
 mod crowds;
 mod explain;
+mod gate;
 mod inquiry;
 mod late;
 mod offer;
@@ -176,6 +178,8 @@ pub struct Engine {
     crowds: Arc<crowds::Crowds>,
     sightings: Arc<sightings::Sightings>,
     suspects: Arc<reconcile::Suspects>,
+    bulkhead: bulkhead::Bulkhead,
+    gate: Arc<gate::Gate>,
 }
 
 /// Why the engine could not answer or settle.
@@ -196,6 +200,14 @@ pub enum Error {
     /// Every target that could take the call is locked by somebody else.
     #[error("the rows of every target that has room are locked by other transactions")]
     Locked,
+    /// Calls of the same campaign hold their share of the connections.
+    #[error(transparent)]
+    Crowded(#[from] bulkhead::Crowded),
+    /// PostgreSQL has a new primary, and calls were not compared with Asterisk since.
+    #[error(
+        "calls are compared with Asterisk after a failover of PostgreSQL: nothing is claimed before that"
+    )]
+    Comparing,
     /// Another machine uses the name of an Asterisk server.
     #[error("{0}")]
     Contested(String),
@@ -222,6 +234,8 @@ impl Error {
             Self::Stale => "stale",
             Self::Late => "late",
             Self::Locked => "locked",
+            Self::Crowded(_) => "crowded",
+            Self::Comparing => "comparing",
             Self::Contested(_) => "contested_server",
             Self::Implausible { .. } => "implausible",
         }
@@ -230,8 +244,15 @@ impl Error {
     /// Nothing is wrong with the request; it may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_contention() || error.is_lost_connection(),
-            Self::Overtaken(_) | Self::Late | Self::Locked | Self::Implausible { .. } => true,
+            Self::Store(error) => {
+                error.is_contention() || error.is_overload() || error.is_lost_connection()
+            }
+            Self::Overtaken(_)
+            | Self::Late
+            | Self::Locked
+            | Self::Crowded(_)
+            | Self::Comparing
+            | Self::Implausible { .. } => true,
             Self::Stale | Self::Contested(_) => false,
         }
     }
@@ -241,6 +262,8 @@ impl Engine {
     /// An engine over a database.
     pub fn new(store: Store, settings: Settings) -> Self {
         Self {
+            bulkhead: bulkhead::Bulkhead::new(store.route_connections()),
+            gate: Arc::new(gate::Gate::new(store.cluster())),
             store,
             settings: Arc::new(settings),
             late: Arc::default(),

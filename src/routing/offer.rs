@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use tracing::{debug, info};
 
+use super::bulkhead::Purpose;
 use super::inquiry::{Inquiry, Times, has_same_number, is_same_channel};
 use super::{Arrival, Engine, Error, Offer, Recording, Refusal, RouteRequest, Verdict};
 use crate::domain::disposition::AfterAttempt;
@@ -93,6 +94,13 @@ impl Engine {
             if Instant::now() >= inquiry.request.deadline {
                 return Err(Error::Late);
             }
+            let left = inquiry
+                .request
+                .deadline
+                .saturating_duration_since(Instant::now());
+            let number = &inquiry.request.arrival.did;
+            // Kept while this try has a connection.
+            let _seat = (self.bulkhead).enter(Purpose::Decide, number, left).await?;
             // A locked target was no try: the next one is asked at once, for as long as the asker waits.
             let may_retry = inquiry.tries <= RETRIES;
             match self.try_route(inquiry).await {
@@ -138,6 +146,16 @@ impl Engine {
         };
         let (view, offering) = self.store.begin_offer(&arrival.did, look).await?;
         let times = Times::of(request, view.looked_at);
+        if let Some(campaign) = view.did.as_ref().and_then(|did| did.campaign_id) {
+            self.bulkhead.learn(&arrival.did, campaign);
+        }
+        if !self
+            .gate
+            .is_open(self.settings.servers.iter().map(|(server, _)| server))
+        {
+            offering.abandon().await;
+            return Err(Error::Comparing);
+        }
         let Some((call, attempts)) = self.call_of(arrival, &view) else {
             if again && request.previous.is_some() {
                 // It was under way when we looked first, or ended just before: nobody waits for an answer.

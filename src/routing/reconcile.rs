@@ -71,6 +71,7 @@ impl Engine {
         // What was reported says more of a call than that its channel is gone: it goes first.
         self.settle_late_reports().await?;
         self.sightings.begin_look(server);
+        self.gate.begin(server);
         Ok(OpenCalls {
             calls: (self.store.open_calls(server, &self.settings.node)).await?,
             waiting: self.store.waiting_slots(server).await?,
@@ -161,7 +162,10 @@ impl Engine {
         repairs.count();
         match failed {
             Some(error) => Err(error),
-            None => Ok(repairs),
+            None => {
+                self.gate.done(server);
+                Ok(repairs)
+            }
         }
     }
 

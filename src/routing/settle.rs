@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, info, warn};
 
+use super::bulkhead::Purpose;
 use super::sightings::Remaining;
 use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
 use crate::domain::{
@@ -115,6 +116,9 @@ impl Engine {
     ) -> Result<(), Error> {
         let heard = Instant::now();
         let remaining = self.target_gone(arrival).await;
+        let _seat = (self.bulkhead)
+            .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
+            .await?;
         let Some(settling) = self.store.settle(arrival.call()).await? else {
             return Ok(());
         };
@@ -169,6 +173,9 @@ impl Engine {
     pub(super) async fn settle_end(&self, report: &EndReport, heard: Instant) -> Result<(), Error> {
         let arrival = &report.arrival;
         let remaining = self.target_gone(arrival).await;
+        let _seat = (self.bulkhead)
+            .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
+            .await?;
         // Twice: the question of this call may be claiming for it this very moment.
         let mut settling = self.store.settle(arrival.call()).await?;
         if settling.is_none() && !self.log_unrouted(report, heard).await? {

@@ -293,7 +293,7 @@ impl Store {
         which: Parameters<'_>,
         keys: &[String],
     ) -> Result<Option<Settling>, Error> {
-        let transaction = Transaction::on(self.for_call().await?);
+        let transaction = Transaction::on(self.for_settling().await?);
         let read = async {
             let call = transaction.prepare(lock).await?;
             let attempts = transaction.prepare(sql::ATTEMPTS_OF_CALL).await?;
@@ -361,7 +361,7 @@ impl Store {
         call: &UnroutedCall<'_>,
         key: Option<&str>,
     ) -> Result<bool, Error> {
-        let client = self.for_call().await?;
+        let client = self.for_settling().await?;
         let rows = super::pool::rows(
             &client,
             sql::LOG_UNROUTED_CALL,

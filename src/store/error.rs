@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
+
+use super::server::ConnectError;
 
 /// A failed database operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection could be had in time: the database is away, refuses us, or the pool is exhausted.
     #[error("cannot get a database connection")]
-    Connection(#[source] deadpool_postgres::PoolError),
+    Connection(#[source] Unavailable),
     /// A statement failed.
     #[error("database operation `{operation}` failed")]
     Statement {
@@ -35,6 +37,20 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// Others have them all.
+    #[error("all connections are in use, and none came free in time")]
+    AllInUse,
+    /// A new one could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There will be none any more.
+    #[error("the daemon is ending")]
+    Ending,
 }
 
 impl Error {
@@ -92,14 +108,24 @@ impl Error {
     pub(super) fn leaves_connection_usable(&self) -> bool {
         match self {
             Self::Statement { source, .. } => source.as_db_error().is_some_and(|error| {
-                let class = &error.code().code()[..2];
-                // Class 57: the server is going away; 25006: it has become a read-only standby.
-                class != "57"
-                    && class != "08"
+                let fatal = matches!(
+                    error.parsed_severity(),
+                    Some(Severity::Fatal | Severity::Panic)
+                );
+                // 08: the connection failed; 57P: the server is going away; 25006: it has become a read-only standby.
+                let code = error.code().code();
+                !fatal
+                    && !code.starts_with("08")
+                    && !code.starts_with("57P")
                     && *error.code() != SqlState::READ_ONLY_SQL_TRANSACTION
             }),
             _ => false,
         }
+    }
+
+    /// The server takes no writes (any more).
+    pub(super) fn is_read_only(&self) -> bool {
+        self.state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
     /// The connection broke under the operation, so that it may or may not have been carried out.

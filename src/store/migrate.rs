@@ -1,14 +1,18 @@
 //! Schema migrations: forward only, embedded, each in a transaction of its own, one daemon at a time.
 //!
 //! A table of what was applied holds each file's checksum, so that an edited migration is found out. The
-//! session lock is taken on the migrating connection itself and goes with it.
+//! session lock is taken on the migrating connection itself and goes with it. Every wait ends: for a connection, for a
+//! lock, for a server that is silent. Only a migration that the server works on may take its time.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::pool::connect_as_owner;
+use super::{ConnectError, Settings};
 use crate::digest::hex;
 
 /// One file of `sql/migrations`.
@@ -42,14 +46,21 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007", "realtime"),
     migration!(8, "0008", "growth"),
     migration!(9, "0009", "numbers"),
-    migration!(10, "0010", "identity"),
+    migration!(10, "0010", "observability"),
+    migration!(13, "0013", "identity"),
 ];
 
 /// The version this program works with.
 pub const CURRENT: i32 = MIGRATIONS.len() as i32;
 
-/// How long to wait for another daemon that is migrating.
-const LOCK_WAIT: Duration = Duration::from_secs(120);
+/// How long to wait for another process that is migrating, and for a server that is silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a look at the server may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// Between two statements of a migration the server does nothing for a moment: it is looked at twice, this far apart.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// Any number, but always this one: "capconduit" folded into 63 bits.
 const LOCK: i64 = 0x6361_7063_6f6e_6475;
@@ -67,8 +78,31 @@ pub enum Error {
         source: tokio_postgres::Error,
     },
     /// Another process holds the migration lock for too long.
-    #[error("another process has been migrating this database for {}s", LOCK_WAIT.as_secs())]
+    #[error(
+        "another process has been migrating this database for {} s or longer: run `capconduit migrate` again when \
+         it is done (`select pid, application_name from pg_stat_activity join pg_locks using (pid) where locktype = \
+         'advisory'` shows it)", PATIENCE.as_secs()
+    )]
     Locked,
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server stopped answering.
+    #[error(
+        "the database has been silent for {} s and does not work on what it was asked: it, or something between it \
+         and us, hangs. A migration that was begun is rolled back when the connection ends",
+        PATIENCE.as_secs()
+    )]
+    Silent,
+    /// Texts of other alphabets cannot be kept in it.
+    #[error(
+        "the database's encoding is {found}, and names, transcripts and messages need UTF8: make another with \
+         `create database … encoding 'UTF8' template template0`"
+    )]
+    Encoding {
+        /// Its encoding.
+        found: String,
+    },
     /// An applied migration is not the one in this program.
     #[error(
         "migration {version} was applied as {applied:?} with other contents than this program has"
@@ -102,10 +136,54 @@ fn failed(action: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Er
     |source| Error::Database { action, source }
 }
 
+/// Connects and migrates, as [`migrate`] does; a server that is silent ends it. Also returns the connection.
+pub async fn run(settings: &Settings) -> Result<(Client, Vec<Migration>), Error> {
+    let mut client = connect_as_owner(settings).await?;
+    let asked = tokio::time::timeout(PATIENCE, client.query_one("select pg_backend_pid()", &[]));
+    let pid: i32 = match asked.await {
+        Ok(row) => row.map_err(failed("ask for the session's process"))?.get(0),
+        Err(_) => return Err(Error::Silent),
+    };
+    let applied = {
+        let mut work = pin!(migrate(&mut client));
+        loop {
+            if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+                break done?;
+            }
+            if !works(settings, pid).await {
+                if let Ok(done) = tokio::time::timeout(SECOND_LOOK, &mut work).await {
+                    break done?;
+                }
+                if !works(settings, pid).await {
+                    return Err(Error::Silent);
+                }
+            }
+        }
+    };
+    Ok((client, applied))
+}
+
+/// Whether a server process is at work, as another one sees it.
+async fn works(settings: &Settings, pid: i32) -> bool {
+    let looked = async {
+        let client = connect_as_owner(settings).await.ok()?;
+        let sql = "select state = 'active' and wait_event_type is distinct from 'Client'
+            from pg_stat_activity where pid = $1";
+        client.query_opt(sql, &[&pid]).await.ok()??.get(0)
+    };
+    let works = tokio::time::timeout(LOOK_LIMIT, looked).await;
+    matches!(works, Ok(Some(true)))
+}
+
 /// Brings the schema up to date and returns what was applied now. Any number of processes may do so at
 /// once: one works, the others wait and find it done.
 pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Error> {
-    let wait = format!("set lock_timeout = '{}s'", LOCK_WAIT.as_secs());
+    let encoding = client.query_one("show server_encoding", &[]).await;
+    let encoding: String = encoding.map_err(failed("ask for the encoding"))?.get(0);
+    if encoding != "UTF8" {
+        return Err(Error::Encoding { found: encoding });
+    }
+    let wait = format!("set lock_timeout = '{}s'", PATIENCE.as_secs());
     let set = client.batch_execute(&wait).await;
     set.map_err(failed("set the lock timeout"))?;
     let locked = client
@@ -210,8 +288,9 @@ pub async fn check(client: &Client) -> Result<(), Error> {
 impl super::Store {
     /// Checks that the schema is exactly what this program needs.
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
-        let client = self.for_background().await?;
-        Ok(check(&client).await?)
+        let connection = self.for_background().await?;
+        let checked = connection.wait_for("check_schema", check(connection.client()));
+        Ok(checked.await??)
     }
 }
 

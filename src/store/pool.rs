@@ -1,26 +1,31 @@
 //! Connections: pools that do not starve each other, each session in the daemon's own role.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, QueueMode,
-    RecyclingMethod,
-};
-use futures_util::future::{join_all, try_join_all};
-use rustls::pki_types::pem::PemObject;
-use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{NoTls, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use deadpool::Runtime;
+use deadpool::managed::{Pool as ManagedPool, PoolError, QueueMode, TimeoutType};
+use futures_util::future::join_all;
+use secrecy::SecretString;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_postgres::Row;
 
 use super::Error;
+use super::connection::{Connection, Maker, Patience};
+use super::error::Unavailable;
+use super::server::{Cluster, ConnectError, Server};
 use super::sql::{self, Sql};
+use super::transaction::Parameters;
 use crate::metrics;
 
-/// Longest wait for a connection of the routing pool, free or new.
+/// Longest wait for a connection that others have.
 const CONNECTION_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest time to open a connection, its session and prepared statements included.
+const CREATE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Longest time to open a connection for the command line.
+const OWNER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What every session of the daemon sets first. A statement that could hold up a call gives up early: the
 /// dialplan waits three seconds for us at most, and a lock is better reported than waited for.
@@ -85,121 +90,90 @@ pub struct Settings {
     pub export_connections: usize,
 }
 
-/// Why there can be no pool at all. A database that is merely away is no such reason.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL is not one.
-    #[error("database.url is not a PostgreSQL URL or key=value list")]
-    Url(#[source] tokio_postgres::Error),
-    /// TLS was asked for and cannot be set up.
-    #[error("cannot set up TLS to the database: {0}")]
-    Tls(String),
-    /// The pool was refused its settings.
-    #[error("cannot build the connection pool")]
-    Pool(#[from] deadpool_postgres::BuildError),
-    /// The database did not answer or refused us.
-    #[error("cannot connect to the database")]
-    Connect(#[source] tokio_postgres::Error),
+/// Connections of one purpose.
+struct Pool {
+    connections: ManagedPool<Maker>,
+    server: Arc<Server>,
+    patience: Patience,
+}
+
+impl Pool {
+    fn new(
+        server: &Arc<Server>,
+        size: usize,
+        purpose: &str,
+        session: &'static str,
+        prepared: &'static [Sql],
+        patience: Patience,
+    ) -> Result<Self, ConnectError> {
+        let maker = Maker {
+            server: Arc::clone(server),
+            application_name: format!("capconduit {purpose}"),
+            session,
+            prepared,
+        };
+        let pool = ManagedPool::builder(maker)
+            .max_size(size)
+            // The connection used last has its server process awake and its caches warm.
+            .queue_mode(QueueMode::Lifo)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(CONNECTION_WAIT))
+            .create_timeout(Some(CREATE_LIMIT))
+            .recycle_timeout(Some(CONNECTION_WAIT))
+            .build()?;
+        Ok(Self {
+            connections: pool,
+            server: Arc::clone(server),
+            patience,
+        })
+    }
+
+    async fn get(&self) -> Result<Connection, Error> {
+        self.get_with(None).await
+    }
+
+    async fn get_with(&self, turn: Option<OwnedSemaphorePermit>) -> Result<Connection, Error> {
+        match self.connections.get().await {
+            Ok(object) => Ok(Connection::new(
+                object,
+                Arc::clone(&self.server),
+                self.patience,
+                turn,
+            )),
+            Err(error) => Err(Error::Connection(match error {
+                PoolError::Timeout(TimeoutType::Wait) => Unavailable::AllInUse,
+                PoolError::Timeout(_) => Unavailable::Connect(ConnectError::Silent {
+                    servers: self.server.names(),
+                    limit: CREATE_LIMIT,
+                }),
+                PoolError::Backend(error) => Unavailable::Connect(error),
+                _ => Unavailable::Ending,
+            })),
+        }
+    }
 }
 
 /// Handle to the database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
+    pools: Arc<Pools>,
+    pub(super) totals: super::totals::Totals,
+}
+
+struct Pools {
+    server: Arc<Server>,
     route: Pool,
+    /// Decisions leave some connections of the routing pool to the reports of ended calls.
+    decisions: Arc<Semaphore>,
     background: Pool,
     questions: Pool,
     api: Pool,
     export: Pool,
     jobs: Pool,
-    pub(super) totals: super::totals::Totals,
 }
 
-impl Store {
-    /// Prepares the pools; connects when first needed.
-    pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
-        let (config, tls) = client_config(settings)?;
-        let pool = |size: usize, purpose: &str, session: &'static str, prepared: &'static [Sql]| {
-            let mut config = config.clone();
-            config.application_name(format!("capconduit {purpose}"));
-            let manager_config = ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            };
-            let manager = match &tls {
-                Some(tls) => Manager::from_config(config, tls.clone(), manager_config),
-                None => Manager::from_config(config, NoTls, manager_config),
-            };
-            Pool::builder(manager)
-                .max_size(size)
-                // The connection used last has its server process awake and its caches warm.
-                .queue_mode(QueueMode::Lifo)
-                .runtime(deadpool_postgres::Runtime::Tokio1)
-                .wait_timeout(Some(CONNECTION_WAIT))
-                .create_timeout(Some(CONNECTION_WAIT))
-                .recycle_timeout(Some(CONNECTION_WAIT))
-                .post_create(Hook::async_fn(move |client, _| {
-                    Box::pin(async move {
-                        let begun = client.batch_execute(session).await;
-                        begun.map_err(HookError::Backend)?;
-                        let ready = make_ready(client, prepared).await;
-                        ready.map_err(HookError::Backend)
-                    })
-                }))
-                .build()
-        };
-        Ok(Self {
-            route: pool(settings.route_connections, "route", SESSION, &HOT)?,
-            background: pool(settings.background_connections, "background", SESSION, &[])?,
-            questions: pool(settings.api_connections, "questions", SESSION, &[])?,
-            api: pool(settings.api_connections, "api", API_SESSION, &[])?,
-            export: pool(settings.export_connections, "export", EXPORT_SESSION, &[])?,
-            jobs: pool(JOBS_CONNECTIONS, "jobs", JOBS_SESSION, &[])?,
-            totals: super::totals::Totals::default(),
-        })
-    }
-
-    /// A connection for a call.
-    pub(super) async fn for_call(&self) -> Result<Object, Error> {
-        let asked = Instant::now();
-        let connection = self.route.get().await.map_err(Error::Connection);
-        metrics::db_pool_wait(asked.elapsed());
-        connection
-    }
-
-    /// A connection for what can wait.
-    pub(super) async fn for_background(&self) -> Result<Object, Error> {
-        self.background.get().await.map_err(Error::Connection)
-    }
-
-    /// A connection to look with as calls do, for those who only ask: neither calls nor their repair wait
-    /// for them.
-    pub(super) async fn for_question(&self) -> Result<Object, Error> {
-        self.questions.get().await.map_err(Error::Connection)
-    }
-
-    /// A connection for a request to the API.
-    pub(super) async fn for_request(&self) -> Result<Object, Error> {
-        self.api.get().await.map_err(Error::Connection)
-    }
-
-    /// A connection for an export.
-    pub(super) async fn for_export(&self) -> Result<Object, Error> {
-        self.export.get().await.map_err(Error::Connection)
-    }
-
-    /// A connection for jobs, which must never make a call or its settling wait.
-    pub(super) async fn for_jobs(&self) -> Result<Object, Error> {
-        self.jobs.get().await.map_err(Error::Connection)
-    }
-
-    /// Opens the connections for calls, so that the first calls need not. What fails is tried again when
-    /// it is needed.
-    pub async fn warm_up(&self) {
-        let all = (0..self.route.status().max_size).map(|_| self.route.get());
-        drop(join_all(all).await);
-    }
-
-    /// Connections in use, all pools together.
-    pub fn connections_in_use(&self) -> usize {
+impl Pools {
+    fn all(&self) -> [&Pool; 6] {
         [
             &self.route,
             &self.background,
@@ -208,121 +182,180 @@ impl Store {
             &self.export,
             &self.jobs,
         ]
-        .map(Pool::status)
-        .iter()
-        .map(|status| status.size.saturating_sub(status.available))
-        .sum()
+    }
+}
+
+impl Store {
+    /// Prepares the pools; connects when first needed.
+    pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
+        let server = Arc::new(Server::new(settings)?);
+        let each = |seconds| Patience::EachAnswer(Duration::from_secs(seconds));
+        let whole = Patience::Whole(Duration::from_millis(1_500));
+        let pool = |size, purpose, session, prepared, patience| {
+            Pool::new(&server, size, purpose, session, prepared, patience)
+        };
+        let routes = settings.route_connections;
+        // The server gives a statement up by itself, a second before we do.
+        let pools = Pools {
+            route: pool(routes, "route", SESSION, &HOT, whole)?,
+            decisions: Arc::new(Semaphore::new(for_decisions(routes))),
+            background: pool(
+                settings.background_connections,
+                "background",
+                SESSION,
+                &[],
+                each(3),
+            )?,
+            questions: pool(settings.api_connections, "questions", SESSION, &[], each(2))?,
+            api: pool(settings.api_connections, "api", API_SESSION, &[], each(11))?,
+            export: pool(
+                settings.export_connections,
+                "export",
+                EXPORT_SESSION,
+                &[],
+                each(61),
+            )?,
+            jobs: pool(JOBS_CONNECTIONS, "jobs", JOBS_SESSION, &[], each(31))?,
+            server,
+        };
+        Ok(Self {
+            pools: Arc::new(pools),
+            totals: super::totals::Totals::default(),
+        })
+    }
+
+    /// The PostgreSQL cluster and the timeline it is on, and each change of them: after a promotion the new primary
+    /// may lack what the old one had committed last. `None` until the first connection. A connection is lent only
+    /// after its timeline stands here.
+    pub fn cluster(&self) -> watch::Receiver<Option<Cluster>> {
+        self.pools.server.cluster()
+    }
+
+    /// How many connections there are for calls.
+    pub fn route_connections(&self) -> usize {
+        self.pools.route.connections.status().max_size
+    }
+
+    /// A connection for a decision.
+    pub(super) async fn for_call(&self) -> Result<Connection, Error> {
+        let asked = Instant::now();
+        let turn = Arc::clone(&self.pools.decisions).acquire_owned();
+        let connection = match tokio::time::timeout(CONNECTION_WAIT, turn).await {
+            Ok(turn) => self.pools.route.get_with(turn.ok()).await,
+            Err(_) => Err(Error::Connection(Unavailable::AllInUse)),
+        };
+        metrics::db_pool_wait(asked.elapsed());
+        connection
+    }
+
+    /// A connection for the end of a call or an attempt. Decisions that wait do not take them all.
+    pub(super) async fn for_settling(&self) -> Result<Connection, Error> {
+        let asked = Instant::now();
+        let connection = self.pools.route.get().await;
+        metrics::db_pool_wait(asked.elapsed());
+        connection
+    }
+
+    /// A connection for what can wait.
+    pub(super) async fn for_background(&self) -> Result<Connection, Error> {
+        self.pools.background.get().await
+    }
+
+    /// A connection to look with as calls do, for those who only ask: neither calls nor their repair wait
+    /// for them.
+    pub(super) async fn for_question(&self) -> Result<Connection, Error> {
+        self.pools.questions.get().await
+    }
+
+    /// A connection for a request to the API.
+    pub(super) async fn for_request(&self) -> Result<Connection, Error> {
+        self.pools.api.get().await
+    }
+
+    /// A connection for an export.
+    pub(super) async fn for_export(&self) -> Result<Connection, Error> {
+        self.pools.export.get().await
+    }
+
+    /// A connection for jobs, which must never make a call or its settling wait.
+    pub(super) async fn for_jobs(&self) -> Result<Connection, Error> {
+        self.pools.jobs.get().await
+    }
+
+    /// Opens the connections for calls, so that the first calls need not. What fails is tried again when
+    /// it is needed.
+    pub async fn warm_up(&self) {
+        let route = &self.pools.route;
+        let all = (0..route.connections.status().max_size).map(|_| route.get());
+        drop(join_all(all).await);
+    }
+
+    /// Connections in use, all pools together.
+    pub fn connections_in_use(&self) -> usize {
+        let in_use = self.pools.all().map(|pool| {
+            let status = pool.connections.status();
+            status.size.saturating_sub(status.available)
+        });
+        in_use.iter().sum()
     }
 
     /// One round trip, to see whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        let client = self.for_background().await?;
-        let answered = client.simple_query("select 1").await;
-        answered.map(|_| ()).map_err(Error::statement("ping"))
+        self.for_background()
+            .await?
+            .execute("ping", "select 1")
+            .await
     }
 
     /// Closes all connections once they are given back.
     pub fn close(&self) {
-        self.route.close();
-        self.background.close();
-        self.questions.close();
-        self.api.close();
-        self.export.close();
-        self.jobs.close();
+        for pool in self.pools.all() {
+            pool.connections.close();
+        }
     }
 }
 
-/// Prepares statements and has the server plan them now: a plan is otherwise made at the first use, by a
-/// call that waits.
-async fn make_ready(client: &ClientWrapper, sql: &[Sql]) -> Result<(), tokio_postgres::Error> {
-    try_join_all(sql.iter().map(|sql| client.prepare_cached(sql.text))).await?;
-    let prepared = "select format('explain execute %I%s', name, case cardinality(parameter_types)
-            when 0 then '' else '(' || repeat('null, ', cardinality(parameter_types) - 1) || 'null)' end)
-        from pg_prepared_statements where not from_sql";
-    for row in client.query(prepared, &[]).await? {
-        client.batch_execute(row.get(0)).await?;
-    }
-    Ok(())
+/// How many of the connections of the routing pool decisions may have at once.
+fn for_decisions(all: usize) -> usize {
+    all - (all / 4).max(1).min(all - 1)
 }
 
 /// One connection in the role of the URL itself, which may own the schema: for migrations and for the
 /// command line, never for calls.
 pub async fn connect_as_owner(settings: &Settings) -> Result<tokio_postgres::Client, ConnectError> {
-    let (mut config, tls) = client_config(settings)?;
-    config.application_name("capconduit admin");
-    macro_rules! connect {
-        ($tls:expr) => {{
-            let (client, connection) = config.connect($tls).await.map_err(ConnectError::Connect)?;
-            // Ends when the client is dropped; its errors reach the client's own calls.
-            tokio::spawn(connection);
-            client
-        }};
+    let server = Server::new(settings)?;
+    // Its task ends when the client is dropped; its errors reach the client's own calls.
+    let opened = server.open_within(OWNER_LIMIT, "capconduit admin").await?;
+    let set = opened.client.batch_execute("set search_path = public");
+    match tokio::time::timeout(OWNER_LIMIT, set).await {
+        Ok(Ok(())) => Ok(opened.client),
+        Ok(Err(source)) => Err(ConnectError::Connect {
+            server: server.names(),
+            source,
+        }),
+        Err(_) => Err(ConnectError::Silent {
+            servers: server.names(),
+            limit: OWNER_LIMIT,
+        }),
     }
-    let client = if let Some(tls) = tls {
-        connect!(tls)
-    } else {
-        connect!(NoTls)
-    };
-    client
-        .batch_execute("set search_path = public")
-        .await
-        .map_err(ConnectError::Connect)?;
-    Ok(client)
 }
 
 /// Runs a statement that was prepared once per connection.
 pub(super) async fn rows(
-    client: &Object,
+    client: &Connection,
     sql: Sql,
-    parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    parameters: Parameters<'_>,
 ) -> Result<Vec<Row>, Error> {
-    let statement = client
-        .prepare_cached(sql.text)
-        .await
-        .map_err(Error::statement(sql.name))?;
-    client
-        .query(&statement, parameters)
-        .await
-        .map_err(Error::statement(sql.name))
+    client.rows(sql, parameters).await
 }
 
-fn client_config(
-    settings: &Settings,
-) -> Result<(tokio_postgres::Config, Option<MakeRustlsConnect>), ConnectError> {
-    let mut config = tokio_postgres::Config::from_str(settings.url.expose_secret())
-        .map_err(ConnectError::Url)?;
-    config
-        .connect_timeout(Duration::from_secs(1))
-        .tcp_user_timeout(Duration::from_secs(5))
-        .keepalives_idle(Duration::from_secs(30));
-    // Without a root certificate to check against, "prefer" gives no security and fails on the
-    // self-signed certificate many servers come with. So TLS is either asked for, and checked, or off.
-    let wanted = settings.ca_file.is_some() || config.get_ssl_mode() == SslMode::Require;
-    if !wanted {
-        config.ssl_mode(SslMode::Disable);
-        return Ok((config, None));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_leave_a_quarter_of_the_connections_and_at_least_one() {
+        let left = [1, 2, 3, 4, 8, 100].map(|all| all - for_decisions(all));
+        assert_eq!(left, [0, 1, 1, 1, 2, 25]);
     }
-    config.ssl_mode(SslMode::Require);
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(file) = &settings.ca_file {
-        let certificates = rustls::pki_types::CertificateDer::pem_file_iter(file)
-            .map_err(|e| ConnectError::Tls(format!("database.ca_file {}: {e}", file.display())))?;
-        for certificate in certificates {
-            let added = certificate.map_err(|e| e.to_string());
-            added
-                .and_then(|c| roots.add(c).map_err(|e| e.to_string()))
-                .map_err(|e| {
-                    ConnectError::Tls(format!("database.ca_file {}: {e}", file.display()))
-                })?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| ConnectError::Tls(e.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((config, Some(MakeRustlsConnect::new(tls))))
 }

@@ -7,41 +7,41 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use futures_util::future::join_all;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use super::Error;
+use super::connection::Connection;
 use super::sql::Sql;
 
 /// A statement's parameters.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
+/// How long a rollback may take.
+const ROLLBACK_LIMIT: Duration = Duration::from_millis(500);
+
 /// A connection inside a transaction. Dropped unfinished (its future was cancelled, say), the connection
 /// is closed rather than given back, and the server rolls back.
 pub(super) struct Transaction {
-    client: Option<Object>,
+    connection: Option<Connection>,
     begun: AtomicBool,
 }
 
 impl Transaction {
-    pub(super) fn on(client: Object) -> Self {
+    pub(super) fn on(connection: Connection) -> Self {
         Self {
-            client: Some(client),
+            connection: Some(connection),
             begun: AtomicBool::new(false),
         }
     }
 
-    fn client(&self) -> &Object {
-        self.client.as_ref().expect("present until finished")
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("present until finished")
     }
 
     pub(super) async fn prepare(&self, sql: Sql) -> Result<Statement, Error> {
-        self.client()
-            .prepare_cached(sql.text)
-            .await
-            .map_err(Error::statement(sql.name))
+        self.connection().prepare(sql).await
     }
 
     /// Without it, each statement is committed by itself.
@@ -52,8 +52,7 @@ impl Transaction {
     /// Begins with more than `begin`: what else shall hold for this transaction.
     pub(super) async fn begin_with(&self, preamble: &str) -> Result<(), Error> {
         self.begun.store(true, Ordering::Relaxed);
-        let begun = self.client().batch_execute(preamble).await;
-        begun.map_err(Error::statement("begin"))
+        self.connection().execute("begin", preamble).await
     }
 
     pub(super) async fn query(
@@ -62,10 +61,7 @@ impl Transaction {
         statement: &Statement,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Error> {
-        self.client()
-            .query(statement, parameters)
-            .await
-            .map_err(Error::statement(sql.name))
+        self.connection().query(sql, statement, parameters).await
     }
 
     /// Runs a statement by itself.
@@ -123,7 +119,7 @@ impl Transaction {
             );
             let commit = async {
                 if self.begun.load(Ordering::Relaxed) {
-                    self.client().batch_execute("commit").await
+                    self.connection().execute("commit", "commit").await
                 } else {
                     Ok(())
                 }
@@ -131,7 +127,7 @@ impl Transaction {
             let (started, answers, committed) = tokio::join!(biased; begin, queries, commit);
             started?;
             let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-            committed.map_err(Error::statement("commit"))?;
+            committed?;
             Ok(answers)
         };
         let outcome = work.await;
@@ -142,15 +138,9 @@ impl Transaction {
     /// Gives everything up. The connection is kept if it is still good.
     pub(super) async fn roll_back(mut self, because: Option<&Error>) {
         if because.is_none_or(Error::leaves_connection_usable) {
-            if !self.begun.load(Ordering::Relaxed) {
-                return self.finish(None);
-            }
-            let done = tokio::time::timeout(
-                Duration::from_millis(500),
-                self.client().batch_execute("rollback"),
-            )
-            .await;
-            if matches!(done, Ok(Ok(()))) {
+            let done = !self.begun.load(Ordering::Relaxed)
+                || self.connection().roll_back(ROLLBACK_LIMIT).await;
+            if done {
                 self.finish(None);
             }
         }
@@ -159,15 +149,15 @@ impl Transaction {
     fn finish(&mut self, error: Option<&Error>) {
         if error.is_none_or(Error::leaves_connection_usable) {
             // Back to the pool.
-            drop(self.client.take());
+            drop(self.connection.take());
         }
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            drop(Object::take(client));
+        if let Some(connection) = self.connection.take() {
+            connection.throw_away();
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Owns the long-lived tasks: starts them under a name, tells them to end, and notices when one dies.
 //!
-//! It knows no telephony. Two signals go to every task: **drain** (begin nothing new, finish what is
-//! begun) and **stop** (end now). Invariants: no task is lost in silence, as one that ends without being
-//! asked ends the process; and the process always ends within the drain limit and [`STOP_LIMIT`].
+//! It knows no telephony. Two signals go to tasks: **drain** (begin nothing new, finish what is begun) and **stop** (end
+//! now). Whoever answers callers goes on through both and gets the same two at the very end, as **close** and
+//! **abort**: between its last answer and the next daemon's first one lies the exit alone. Invariants: no task is lost
+//! in silence, as one that ends without being asked ends the process; and the process always ends within the drain
+//! limit, [`CLOSE_LIMIT`] and twice [`STOP_LIMIT`].
 
 mod readiness;
 pub mod systemd;
@@ -13,7 +15,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,10 @@ pub use readiness::{Component, ComponentReport, Readiness, Report, State};
 
 /// How long tasks may take to end after the stop signal, before they are dropped where they are.
 pub const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long those who answer callers may take for what is begun once they take nothing more. Callers wait for the next
+/// daemon from then on, and they are promised an answer within a second and a half.
+pub const CLOSE_LIMIT: Duration = Duration::from_millis(800);
 
 /// How long begun work may take when a task has died: a quick restart is worth more than the last answer,
 /// and no decision takes longer than this.
@@ -48,6 +54,12 @@ pub enum Error {
         /// Its error.
         source: BoxError,
     },
+    /// It was dropped, as it did not stop.
+    #[error("task `{task}` was dropped")]
+    Dropped {
+        /// Its name.
+        task: String,
+    },
     /// It panicked. Where, the panic hook has said.
     #[error("task `{task}` panicked: {message}")]
     Panicked {
@@ -58,13 +70,17 @@ pub enum Error {
     },
 }
 
-/// What tasks listen for. Stop implies drain.
+/// What tasks listen for, in the order in which they come. Stop implies drain, abort implies close.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     /// Begin nothing new, finish what is begun.
     pub drain: CancellationToken,
     /// End now.
     pub stop: CancellationToken,
+    /// For those who answer callers: take nothing new, finish what is begun.
+    pub close: CancellationToken,
+    /// For those who answer callers: end now.
+    pub abort: CancellationToken,
 }
 
 /// What a task may return: nothing, or a result.
@@ -96,19 +112,28 @@ impl<E: Into<BoxError> + Send + 'static> Outcome for Result<(), E> {
 enum Until {
     Drained,
     Stopped,
+    Closed,
 }
 
 /// Somebody outside asks the process to end. The first request drains, the second stops at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndRequest(pub &'static str);
 
+#[derive(Debug)]
+struct Task {
+    name: Cow<'static, str>,
+    until: Until,
+    handle: AbortHandle,
+}
+
 /// The owner of all long-lived tasks.
 #[derive(Debug)]
 pub struct Supervisor {
     signals: Signals,
     tasks: JoinSet<Result<(), BoxError>>,
-    names: HashMap<Id, (Cow<'static, str>, Until)>,
+    names: HashMap<Id, Task>,
     stop_limit: Duration,
+    close_limit: Duration,
 }
 
 impl Default for Supervisor {
@@ -118,6 +143,7 @@ impl Default for Supervisor {
             tasks: JoinSet::new(),
             names: HashMap::new(),
             stop_limit: STOP_LIMIT,
+            close_limit: CLOSE_LIMIT,
         }
     }
 }
@@ -150,12 +176,26 @@ impl Supervisor {
         self.start(name.into(), Until::Stopped, task);
     }
 
+    /// Starts a task that answers callers: it goes on until all others have ended, then listens for `close` and
+    /// `abort`.
+    pub fn spawn_until_exit<F>(&mut self, name: impl Into<Cow<'static, str>>, task: F)
+    where
+        F: Future<Output: Outcome> + Send + 'static,
+    {
+        self.start(name.into(), Until::Closed, task);
+    }
+
     fn start<F>(&mut self, name: Cow<'static, str>, until: Until, task: F)
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
         let handle = self.tasks.spawn(async { task.await.into_result() });
-        self.names.insert(handle.id(), (name, until));
+        let task = Task {
+            name,
+            until,
+            handle: handle.clone(),
+        };
+        self.names.insert(handle.id(), task);
     }
 
     /// Watches the tasks until somebody asks for the end or one of them dies, then ends all. An error
@@ -186,37 +226,84 @@ impl Supervisor {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Drains, then stops. Returns when no task is left.
+    /// Drains, stops, closes. Returns when no task is left.
     async fn shutdown(&mut self, mut requests: mpsc::Receiver<EndRequest>, drain_limit: Duration) {
         systemd::stopping();
-        self.signals.drain.cancel();
-        let deadline = Instant::now() + drain_limit;
-        while self.left(Until::Drained) {
-            tokio::select! {
-                Some(()) = self.reap() => {}
-                () = sleep_until(deadline) => {
-                    tracing::warn!(tasks = self.left_names(), "drain limit reached");
-                    break;
-                }
-                request = next(&mut requests) => {
-                    tracing::warn!(request = request.0, "asked again: stopping at once");
-                    break;
-                }
-            }
+        let Signals {
+            drain,
+            stop,
+            close,
+            abort,
+        } = self.signals.clone();
+        drain.cancel();
+        let drained = [Until::Drained];
+        if !self.ended(&drained, drain_limit, &mut requests).await {
+            tracing::warn!(tasks = self.left_names(&drained), "drain limit reached");
         }
 
-        self.signals.stop.cancel();
-        let deadline = Instant::now() + self.stop_limit;
-        while !self.tasks.is_empty() {
+        stop.cancel();
+        let stopped = [Until::Drained, Until::Stopped];
+        if !self.ended(&stopped, self.stop_limit, &mut requests).await {
+            self.drop_tasks(&stopped).await;
+        }
+
+        close.cancel();
+        let all = [Until::Drained, Until::Stopped, Until::Closed];
+        if !self.ended(&all, self.close_limit, &mut requests).await {
+            tracing::warn!(
+                tasks = self.left_names(&all),
+                "questions of callers are not answered in time and are broken off"
+            );
+        }
+        abort.cancel();
+        if !self.ended(&all, self.stop_limit, &mut requests).await {
+            self.drop_tasks(&all).await;
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Waits until no task of these kinds is left. `false`: the limit was reached. Being asked again shortens this and
+    /// everything after it.
+    async fn ended(
+        &mut self,
+        kinds: &[Until],
+        limit: Duration,
+        requests: &mut mpsc::Receiver<EndRequest>,
+    ) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.names.values().any(|task| kinds.contains(&task.until)) {
             tokio::select! {
                 Some(()) = self.reap() => {}
-                () = sleep_until(deadline) => {
-                    tracing::warn!(tasks = self.left_names(), "dropping tasks that do not stop");
-                    self.tasks.shutdown().await;
+                () = sleep_until(deadline) => return false,
+                request = next(requests) => {
+                    tracing::warn!(request = request.0, "asked again: stopping at once");
+                    let Signals { drain, stop, close, abort } = &self.signals;
+                    for signal in [drain, stop, close, abort] {
+                        signal.cancel();
+                    }
+                    return true;
                 }
             }
         }
-        tracing::info!("stopped");
+        true
+    }
+
+    /// Drops tasks of these kinds where they are.
+    async fn drop_tasks(&mut self, kinds: &[Until]) {
+        tracing::warn!(
+            tasks = self.left_names(kinds),
+            "dropping tasks that do not stop"
+        );
+        for task in self.names.values() {
+            if kinds.contains(&task.until) {
+                task.handle.abort();
+            }
+        }
+        while self.names.values().any(|task| kinds.contains(&task.until)) {
+            if self.reap().await.is_none() {
+                break;
+            }
+        }
     }
 
     /// How the first task ended that was not asked to. Waits for ever without tasks.
@@ -233,7 +320,7 @@ impl Supervisor {
         let ended = self.tasks.join_next_with_id().await?;
         let (task, result) = self.named(ended);
         match result {
-            Ok(()) => tracing::debug!(task, "task ended"),
+            Ok(()) | Err(Error::Dropped { .. }) => tracing::debug!(task, "task ended"),
             Err(error) => tracing::error!(error = %Chain(&error), "a task died while ending"),
         }
         Some(())
@@ -244,14 +331,15 @@ impl Supervisor {
         ended: Result<(Id, Result<(), BoxError>), JoinError>,
     ) -> (String, Result<(), Error>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let name = self.names.remove(&id);
-        let task = name.map_or_else(|| "?".to_owned(), |(name, _)| name.into_owned());
+        let task = self.names.remove(&id);
+        let task = task.map_or_else(|| "?".to_owned(), |task| task.name.into_owned());
         let result = match ended {
             Ok((_, Ok(()))) => Ok(()),
             Ok((_, Err(source))) => Err(Error::Failed {
                 task: task.clone(),
                 source,
             }),
+            Err(error) if error.is_cancelled() => Err(Error::Dropped { task: task.clone() }),
             Err(error) => Err(Error::Panicked {
                 task: task.clone(),
                 message: panic_message(error),
@@ -260,12 +348,12 @@ impl Supervisor {
         (task, result)
     }
 
-    fn left(&self, until: Until) -> bool {
-        self.names.values().any(|(_, other)| *other == until)
-    }
-
-    fn left_names(&self) -> String {
-        let names: Vec<&str> = self.names.values().map(|(name, _)| &**name).collect();
+    fn left_names(&self, kinds: &[Until]) -> String {
+        let left = self
+            .names
+            .values()
+            .filter(|task| kinds.contains(&task.until));
+        let names: Vec<&str> = left.map(|task| &*task.name).collect();
         names.join(", ")
     }
 }
@@ -349,7 +437,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_request_lets_begun_work_end_and_the_others_go_on_till_then() {
         let mut supervisor = Supervisor::new();
-        let Signals { drain, stop } = supervisor.signals();
+        let Signals { drain, stop, .. } = supervisor.signals();
         let (finish, finished) = tokio::sync::oneshot::channel::<()>();
         let (draining, seen) = tokio::sync::oneshot::channel::<()>();
         supervisor.spawn("agi", async move {
@@ -368,6 +456,53 @@ mod tests {
         finish.send(()).unwrap();
         run.await.unwrap().unwrap();
         assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn those_who_answer_callers_go_on_until_all_others_have_ended() {
+        let mut supervisor = Supervisor::new();
+        let Signals { stop, close, .. } = supervisor.signals();
+        let (seen, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let saw = seen.clone();
+        let last = close.clone();
+        supervisor.spawn_until_exit("agi", async move {
+            last.cancelled().await;
+            saw.send("agi").unwrap();
+        });
+        let saw = seen.clone();
+        let others_go_on = close.clone();
+        supervisor.spawn_until_stop("sweep", async move {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!others_go_on.is_cancelled());
+            saw.send("sweep").unwrap();
+        });
+        supervisor.spawn("http", async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!close.is_cancelled());
+            seen.send("http").unwrap();
+        });
+        let (sender, receiver) = requests();
+        sender.send(EndRequest("test")).await.unwrap();
+        supervisor.run(receiver, LONG).await.unwrap();
+        let mut ended = Vec::new();
+        while let Ok(task) = order.try_recv() {
+            ended.push(task);
+        }
+        assert_eq!(ended, ["http", "sweep", "agi"]);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_has_no_end_is_broken_off() {
+        let mut supervisor = Supervisor {
+            close_limit: Duration::from_millis(20),
+            ..Supervisor::default()
+        };
+        let abort = supervisor.signals().abort;
+        supervisor.spawn_until_exit("agi", async move { abort.cancelled().await });
+        let (sender, receiver) = requests();
+        sender.send(EndRequest("test")).await.unwrap();
+        supervisor.run(receiver, LONG).await.unwrap();
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 mod bad_peers;
 mod corpus;
 mod good_calls;
+mod probe;
 mod server;
 mod wire;
 

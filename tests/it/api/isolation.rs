@@ -798,6 +798,7 @@ const KNOWN_MIGHTY: &[&str] = &[
     "link_exists",
     "lock_calls_of_campaign",
     "note_deleted_references",
+    "oldest_snapshot",
 ];
 
 #[tokio::test]

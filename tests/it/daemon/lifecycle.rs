@@ -1,11 +1,14 @@
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::agi_client::AgiCall;
-use crate::support::daemon::DaemonSettings;
+use crate::support::daemon::{DaemonSettings, route_at};
 use crate::support::fake_ari::FakeAri;
+use crate::support::fault_proxy::{Door, FaultProxy};
 use crate::support::journal::Journal;
+use crate::support::postgres::settings;
 use crate::support::world::link;
 use crate::support::{TestDb, World, eventually};
 
@@ -56,7 +59,7 @@ async fn a_begun_session_is_finished_after_sigterm_and_nothing_new_is_taken() {
     })
     .await;
     daemon.signal(Signal::TERM);
-    eventually("draining", async || daemon.get("/readyz").await.0 == 503).await;
+    eventually("draining", async || daemon.logged("draining").is_some()).await;
     tokio::io::AsyncWriteExt::write_all(&mut peer, rest)
         .await
         .unwrap();
@@ -273,4 +276,188 @@ async fn users_are_made_once_and_sample_data_goes_into_an_empty_database_only() 
         .one("select password_hash from users where username = 'carol'")
         .await;
     assert!(hash.starts_with("$argon2id$"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_no_call_waiting_for_an_http_client_that_is_not_done() {
+    let world = World::new("priority", &[link(1)]).await;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let agi = socket.local_addr().unwrap();
+    let settings = DaemonSettings::new("a", &world.db.url);
+    let daemon = settings.start_on(&socket, &[]);
+    daemon.wait_ready().await;
+    let mut half = tokio::net::TcpStream::connect(daemon.http).await.unwrap();
+    let text = b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut half, text)
+        .await
+        .unwrap();
+
+    let over = tokio_util::sync::CancellationToken::new();
+    let calls = tokio::spawn({
+        let over = over.clone();
+        async move {
+            let mut waiting = tokio::task::JoinSet::new();
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            for number in 0.. {
+                tick.tick().await;
+                if over.is_cancelled() {
+                    break;
+                }
+                waiting.spawn(async move {
+                    let asked = Instant::now();
+                    let answer = route_at(agi, &format!("1798.{number}"), &[]).await;
+                    (answer.unwrap().verdict().to_owned(), asked.elapsed())
+                });
+            }
+            waiting.join_all().await
+        }
+    });
+    // Restarted as systemd does it: the next one begins when the last one has ended.
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended().await, Some(0));
+    let next = settings.start_on(&socket, &[]);
+    next.wait_ready().await;
+    over.cancel();
+    let answers = calls.await.unwrap();
+    assert!(answers.len() > 5, "{answers:?}");
+    for (verdict, waited) in &answers {
+        assert_eq!(verdict, "DIAL", "{answers:?}");
+        assert!(*waited < Duration::from_millis(1_500), "{answers:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchdog_is_fed_by_a_daemon_on_systemds_socket() {
+    let db = TestDb::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let notices = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let systemd = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "300000"),
+    ];
+    let daemon = DaemonSettings::new("a", &db.url).start_on(&socket, &systemd);
+    let mut fed = 0;
+    let mut notice = [0_u8; 256];
+    while fed < 3 {
+        let waited = tokio::time::timeout(Duration::from_secs(10), notices.recv(&mut notice)).await;
+        let length = waited.expect("it is fed").unwrap();
+        fed += u32::from(notice[..length].starts_with(b"WATCHDOG=1"));
+    }
+    assert!(
+        daemon.logged("self-check").is_none(),
+        "{}",
+        daemon.whole_log()
+    );
+}
+
+/// What a migration on its own said, which must come to an end and fail.
+async fn failed_migration(settings: &DaemonSettings) -> String {
+    let mut migrate = settings.command("migrate");
+    let began = Instant::now();
+    let output = tokio::task::spawn_blocking(move || migrate.output().unwrap());
+    let output = output.await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_ends_when_the_server_is_silent_or_somebody_else_does_not_finish() {
+    let db = TestDb::empty().await;
+    let locked = TestDb::empty().await;
+    locked
+        .run("select pg_advisory_lock(7161128454869378165)")
+        .await;
+    let key: i64 = locked.one("select (classid::bigint << 32) | objid::bigint from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()").await;
+    assert_eq!(key, 0x6361_7063_6f6e_6475);
+    // It accepts and says nothing.
+    let (_silent, url) = FaultProxy::before(&db.url, Door::BlackHole);
+    let silent = DaemonSettings::new("a", &url);
+    // It falls silent while a migration waits for its answer: nobody else sees the server at work on it.
+    let frozen = TestDb::empty().await;
+    let (freezing, url) = FaultProxy::before(&frozen.url, Door::Open);
+    let freezes = DaemonSettings::new("a", &url);
+    frozen
+        .run("select pg_advisory_lock(7161128454869378165)")
+        .await;
+    let while_frozen = async {
+        eventually("it waits for the lock", async || {
+            let sql =
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted
+                and database = (select oid from pg_database where datname = current_database()))";
+            frozen.one::<bool>(sql).await
+        })
+        .await;
+        freezing.freeze_those_inside();
+        frozen
+            .run("select pg_advisory_unlock(7161128454869378165)")
+            .await;
+    };
+    let waits = DaemonSettings::new("a", &locked.url);
+    let (silent, locked, frozen, ()) = tokio::join!(
+        failed_migration(&silent),
+        failed_migration(&waits),
+        failed_migration(&freezes),
+        while_frozen,
+    );
+    assert!(silent.contains("no answer within 10s"), "{silent}");
+    assert!(
+        locked.contains("another process has been migrating"),
+        "{locked}"
+    );
+    assert!(
+        frozen.contains("the database has been silent for 10 s"),
+        "{frozen}"
+    );
+}
+
+#[tokio::test]
+async fn a_migration_that_the_server_works_on_may_take_its_time() {
+    let db = TestDb::empty().await;
+    db.run("create function slow() returns event_trigger language plpgsql as $$
+                begin perform pg_sleep(12) where tg_tag = 'CREATE TABLE'; drop event trigger slow; end $$;
+            create event trigger slow on ddl_command_start when tag in ('CREATE TABLE') execute function slow()")
+        .await;
+    let mut migrate = DaemonSettings::new("a", &db.url).command("migrate");
+    let began = Instant::now();
+    let output = tokio::task::spawn_blocking(move || migrate.output().unwrap());
+    let output = output.await.unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(began.elapsed() > Duration::from_secs(12), "it was not slow");
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused_before_anything_is_made() {
+    let db = TestDb::empty().await;
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = format!("other_{}", encoding.to_lowercase());
+        let current: String = db.one("select current_database()").await;
+        db.run(&format!(
+            "create database {current}_{name} encoding '{encoding}' template template0 locale 'C'"
+        ))
+        .await;
+        let url = db.url.replace(
+            &format!("dbname={current}"),
+            &format!("dbname={current}_{name}"),
+        );
+        let said = failed_migration(&DaemonSettings::new("a", &url)).await;
+        assert!(said.contains(&format!("encoding is {encoding}")), "{said}");
+        let other = capconduit::store::connect_as_owner(&settings(&url))
+            .await
+            .unwrap();
+        let made = other
+            .query_one("select to_regclass('schema_migrations') is null", &[])
+            .await;
+        assert!(made.unwrap().get::<_, bool>(0), "nothing was made");
+    }
 }

@@ -1,4 +1,5 @@
 mod commands;
 mod crashes;
+mod failover;
 mod lifecycle;
 mod outages;

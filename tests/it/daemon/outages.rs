@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::{DaemonSettings, route_at};
+use crate::support::daemon::{Daemon, DaemonSettings, route_at};
 use crate::support::fake_ari::FakeAri;
 use crate::support::fault_proxy::{Door, FaultProxy};
 use crate::support::journal::Journal;
@@ -171,4 +171,91 @@ async fn backends_killed_under_the_daemon_are_replaced() {
         world.db.one::<i64>("select count(*) from call_logs").await,
         5
     );
+}
+
+#[tokio::test]
+async fn a_server_that_ends_all_connections_costs_one_line_of_the_log() {
+    let world = World::new("priority", &[link(1)]).await;
+    let daemon = DaemonSettings::new("a", &world.db.url).start();
+    daemon.wait_ready().await;
+    world
+        .db
+        .run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+              where application_name like 'capconduit %' and application_name <> 'capconduit admin'
+                and datname = current_database()",
+        )
+        .await;
+    eventually("it is told", async || {
+        daemon
+            .logged("connections to PostgreSQL were lost")
+            .is_some()
+    })
+    .await;
+    eventually("routes again", async || {
+        daemon.route("1795.1", &[]).await.unwrap().verdict() == "DIAL"
+    })
+    .await;
+    let log = daemon.whole_log();
+    let lines: Vec<&str> = log.lines().filter(|l| l.contains("connection")).collect();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    assert!(line["connections"].as_u64().unwrap() >= 8, "{line}");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("administrator command"), "{line}");
+}
+
+/// Verdicts of calls that come every 50 ms, until one is DIAL; returns how long that took.
+async fn time_to_a_verdict(daemon: &Daemon, limit: Duration) -> Duration {
+    let began = Instant::now();
+    let mut calls = tokio::task::JoinSet::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                number += 1;
+                let (at, uniqueid) = (daemon.agi, format!("1796.{number}"));
+                calls.spawn(async move { route_at(at, &uniqueid, &[]).await });
+            }
+            Some(answered) = calls.join_next() => {
+                if answered.unwrap().unwrap().verdict() == "DIAL" {
+                    return began.elapsed();
+                }
+            }
+        }
+        assert!(
+            began.elapsed() < limit,
+            "no verdict within {limit:?}: {}",
+            daemon.whole_log()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fall_silent_are_thrown_away_and_calls_get_verdicts_again() {
+    let world = World::new("priority", &[link(1)]).await;
+    let (door, url) = FaultProxy::before(&world.db.url, Door::Open);
+    let daemon = DaemonSettings::new("a", &url).start();
+    daemon.wait_ready().await;
+    assert_eq!(daemon.route("1795.1", &[]).await.unwrap().verdict(), "DIAL");
+    door.freeze_those_inside();
+    // 1.5 s until the first wait is over, and some for a busy machine.
+    time_to_a_verdict(&daemon, Duration::from_secs(4)).await;
+    // None of the others has to be found out by a call of its own.
+    for call in 0..10 {
+        let answer = daemon.route(&format!("1797.{call}"), &[]).await.unwrap();
+        assert_eq!(answer.verdict(), "DIAL", "{}", daemon.whole_log());
+    }
+    daemon.wait_ready().await;
+    // The end of a call is settled, too.
+    daemon
+        .end("1797.1", &["BUSY", "17", "", "1"])
+        .await
+        .unwrap();
+    eventually("settled", async || {
+        let sql = "select count(*) from call_logs where call_status = 'BUSY'";
+        world.db.one::<i64>(sql).await == 1
+    })
+    .await;
 }

@@ -1,3 +1,4 @@
+mod connections;
 mod migrations;
 mod numbers;
 mod schema;

@@ -55,11 +55,33 @@ impl DaemonSettings {
     }
 
     pub fn start(&self) -> Daemon {
-        let mut child = self
-            .command("serve")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starts");
+        Self::run(self.command("serve"))
+    }
+
+    /// As systemd starts it with a socket unit: the listening socket is handed over and stays open when the
+    /// daemon ends.
+    pub fn start_on(&self, socket: &std::net::TcpListener, more: &[(&str, &str)]) -> Daemon {
+        let socket = socket.try_clone().expect("can be handed over");
+        let serve = self.command("serve");
+        let mut command = Command::new("sh");
+        command.env_clear();
+        for (key, value) in serve.get_envs() {
+            command.env(key, value.expect("is set"));
+        }
+        command
+            .envs(more.iter().copied())
+            .args([
+                "-c",
+                "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve 3<&0 </dev/null",
+            ])
+            .arg(serve.get_program())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(std::os::fd::OwnedFd::from(socket));
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Daemon {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let lines = BufReader::new(child.stderr.take().expect("has a pipe"));
         let sink = Arc::clone(&log);

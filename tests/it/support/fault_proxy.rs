@@ -18,10 +18,13 @@ pub enum Door {
     BlackHole,
 }
 
+/// The door, and how often those inside were frozen.
+type State = (Door, u64);
+
 /// A Unix socket in front of the server's.
 pub struct FaultProxy {
     directory: tempfile::TempDir,
-    door: watch::Sender<Door>,
+    door: watch::Sender<State>,
 }
 
 impl FaultProxy {
@@ -36,7 +39,7 @@ impl FaultProxy {
         let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).expect("listens");
         let own = url.replace(&host, &directory.path().display().to_string());
         let target = Arc::new(PathBuf::from(host).join(".s.PGSQL.5432"));
-        let door = watch::Sender::new(door);
+        let door = watch::Sender::new((door, 0));
         let changes = door.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -48,19 +51,31 @@ impl FaultProxy {
 
     pub fn set(&self, door: Door) {
         assert!(self.directory.path().exists());
-        self.door.send_replace(door);
+        self.door.send_modify(|state| state.0 = door);
+    }
+
+    /// Those inside get no answer any more and are not cut off; those who come now are let through. So does a
+    /// balancer that keeps connections whose server is gone, or a server with backends that hang.
+    pub fn freeze_those_inside(&self) {
+        self.door.send_modify(|state| state.1 += 1);
     }
 }
 
-async fn pass(mut client: UnixStream, target: Arc<PathBuf>, mut door: watch::Receiver<Door>) {
-    if *door.borrow_and_update() == Door::Closed {
+async fn pass(mut client: UnixStream, target: Arc<PathBuf>, mut door: watch::Receiver<State>) {
+    let (state, came) = *door.borrow_and_update();
+    if state == Door::Closed {
         return;
     }
     let Ok(mut server) = UnixStream::connect(&*target).await else {
         return;
     };
     loop {
-        let state = *door.borrow_and_update();
+        let (state, frozen) = *door.borrow_and_update();
+        if frozen > came {
+            // Until the end of the test.
+            while door.changed().await.is_ok() {}
+            return;
+        }
         match state {
             Door::Closed => return,
             Door::BlackHole => {

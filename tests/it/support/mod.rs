@@ -10,6 +10,7 @@ pub mod fault_proxy;
 pub mod journal;
 pub mod postgres;
 pub mod scripted_router;
+pub mod standby;
 pub mod world;
 
 pub use postgres::TestDb;

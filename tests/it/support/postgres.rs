@@ -143,7 +143,10 @@ pub fn binaries() -> PathBuf {
     }
     places
         .into_iter()
-        .find(|place| place.join("initdb").exists() && place.join("postgres").exists())
+        .find(|place| {
+            let needed = ["initdb", "postgres", "pg_ctl", "pg_basebackup"];
+            needed.iter().all(|program| place.join(program).exists())
+        })
         .expect("PostgreSQL's server programs (package postgresql)")
 }
 
@@ -172,6 +175,20 @@ pub fn unprivileged(program: &Path) -> Command {
 }
 
 fn start() -> Server {
+    let directory = directory();
+    initialise(&directory);
+    let settings =
+        "max_connections = 400\nfsync = off\nfull_page_writes = off\nshared_buffers = '64MB'";
+    configure(&directory, settings);
+    let shell = launch(&directory);
+    Server {
+        directory,
+        _shell: shell,
+    }
+}
+
+/// A directory for a server, which the server's user may enter.
+pub fn directory() -> PathBuf {
     let directory = tempfile::Builder::new()
         .prefix("capconduit-pg-")
         .tempdir()
@@ -179,57 +196,71 @@ fn start() -> Server {
         .keep();
     let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(&directory, everyone).expect("opens the directory");
-    let data = directory.join("data");
-    let binaries = binaries();
-    let made = unprivileged(&binaries.join("initdb"))
-        .arg("--pgdata")
-        .arg(&data)
-        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
-        .args(["--locale=C", "--no-sync"])
-        .current_dir(&directory)
+    directory
+}
+
+/// Runs a program of PostgreSQL's to its end.
+pub fn run_program(directory: &Path, program: &str, arguments: &[&str]) {
+    let ran = unprivileged(&binaries().join(program))
+        .args(arguments)
+        .current_dir(directory)
         .output()
-        .expect("runs initdb");
+        .unwrap_or_else(|e| panic!("runs {program}: {e}"));
     assert!(
-        made.status.success(),
-        "initdb: {}",
-        String::from_utf8_lossy(&made.stderr)
+        ran.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&ran.stderr)
     );
-    let mut settings = std::fs::OpenOptions::new()
+}
+
+/// Makes a cluster in `data` of this directory.
+pub fn initialise(directory: &Path) {
+    let arguments =
+        "--pgdata=data --username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    run_program(directory, "initdb", &arguments);
+}
+
+/// Adds settings; a Unix socket in this directory is the only way to the server.
+pub fn configure(directory: &Path, settings: &str) {
+    let mut file = std::fs::OpenOptions::new()
         .append(true)
-        .open(data.join("postgresql.conf"))
+        .open(directory.join("data/postgresql.conf"))
         .expect("opens postgresql.conf");
     writeln!(
-        settings,
-        "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 400\n\
-         fsync = off\nfull_page_writes = off\nshared_buffers = '64MB'",
+        file,
+        "\nlisten_addresses = ''\nunix_socket_directories = '{}'\n{settings}",
         directory.display()
     )
     .expect("writes postgresql.conf");
-    let mut server = unprivileged(&binaries.join("postgres"));
+}
+
+/// Starts the server and waits until it is ready. It ends, and its directory goes, with the end of the shell's standard
+/// input.
+pub fn launch(directory: &Path) -> std::process::Child {
+    let data = directory.join("data");
+    let mut server = unprivileged(&binaries().join("postgres"));
     server.arg("-D").arg(&data);
     let shell = Command::new("sh")
         .arg("-c")
         .arg("log=$1; dir=$2; shift 2; \"$@\" >\"$log\" 2>&1 & pid=$!; read -r _; kill -INT $pid; wait $pid; rm -rf \"$dir\"")
         .arg("sh")
         .arg(directory.join("log"))
-        .arg(&directory)
+        .arg(directory)
         .arg(server.get_program())
         .args(server.get_args())
-        .current_dir(&directory)
+        .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .expect("starts the server");
     let deadline = Instant::now() + PATIENCE;
     let pid_file = data.join("postmaster.pid");
-    // The last line of the file says `ready` once it is.
+    // The last line of the file says `ready` once it is; of a standby, once it can be read.
     while !std::fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) {
         let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
         assert!(Instant::now() < deadline, "PostgreSQL did not start: {log}");
         std::thread::sleep(Duration::from_millis(20));
     }
-    Server {
-        directory,
-        _shell: shell,
-    }
+    shell
 }

@@ -47,7 +47,11 @@ pub const DID: &str = "+18005550100";
 impl World {
     /// A campaign for [`DID`] with these links; link ids count from 1.
     pub async fn new(strategy: &str, links: &[LinkSpec]) -> Self {
-        let db = TestDb::new().await;
+        Self::on(TestDb::new().await, strategy, links).await
+    }
+
+    /// The same in a database that is there already.
+    pub async fn on(db: TestDb, strategy: &str, links: &[LinkSpec]) -> Self {
         db.run(&format!(
             "insert into users (username, email, password_hash, role, status)
                  values ('seller', 'seller@example.com', 'x', 'user', 'active');
