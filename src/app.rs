@@ -27,7 +27,7 @@ use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, sys
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
-use crate::{agi, http, metrics};
+use crate::{agi, clock, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -524,14 +524,14 @@ async fn look_at_database(store: Store, database: Component, schema: Component) 
 
 /// Measures what nobody notices until it hurts: how far this host's clock is from the database's, and how old the
 /// oldest snapshot in the database is.
-async fn measure_database(store: Store, clock: Component) -> Infallible {
+async fn measure_database(store: Store, shown: Component) -> Infallible {
     let mut rounds = interval(MEASURE);
     loop {
         rounds.tick().await;
-        match store.clock_offset().await {
+        match store.clock_offset(clock::now).await {
             Ok(offset) => {
                 metrics::clock_offset("database", offset.as_secs_f64());
-                clock.set(clock_state(offset));
+                shown.set(clock_state(offset));
             }
             // Whether the database answers is told elsewhere.
             Err(error) => debug!(error = %Chain(&error), "the database's clock cannot be read"),

@@ -522,6 +522,8 @@ mod tests {
         recordings(RecordingOutcome::Stored, 1);
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
+        db_oldest_snapshot(0.5);
+        clock_offset("database", -0.25);
     }
 
     /// Name, labels, value; strict enough that what passes is the text format of Prometheus 0.0.4.

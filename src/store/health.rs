@@ -8,7 +8,6 @@ use super::connection::Connection;
 use super::rows::reader;
 use super::server::{Opened, Server};
 use super::{ConnectError, Error, Settings, Store, sql};
-use crate::clock;
 
 /// How often the clocks are compared in one go; the quickest answer says most.
 const SAMPLES: usize = 3;
@@ -40,13 +39,13 @@ impl Store {
         })
     }
 
-    /// This host's clock minus the database's.
-    pub async fn clock_offset(&self) -> Result<SignedDuration, Error> {
+    /// This host's clock, which `now` reads, minus the database's.
+    pub async fn clock_offset(&self, now: fn() -> Timestamp) -> Result<SignedDuration, Error> {
         let client = self.for_background().await?;
         let mut best: Option<(std::time::Duration, SignedDuration)> = None;
         // The first answer also prepares the statement.
         for _ in 0..=SAMPLES {
-            let sample = compare_clocks(&client).await?;
+            let sample = compare_clocks(&client, now).await?;
             if best.is_none_or(|(took, _)| sample.0 < took) {
                 best = Some(sample);
             }
@@ -58,8 +57,9 @@ impl Store {
 /// How long the question took, and the offset.
 async fn compare_clocks(
     client: &Connection,
+    now: fn() -> Timestamp,
 ) -> Result<(std::time::Duration, SignedDuration), Error> {
-    let (before, asked) = (clock::now(), Instant::now());
+    let (before, asked) = (now(), Instant::now());
     let rows = client.rows(sql::DATABASE_CLOCK, &[]).await?;
     let took = asked.elapsed();
     let row = rows

@@ -16,7 +16,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
                 _ => LEAVES,
             }
         }
-        "store" => &["store", "digest", "domain", "metrics"],
+        "store" => &["store", "digest", "domain", "metrics", "telemetry"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
         "agi" => &["agi", "routing", "domain", "clock", "metrics"],
         "ari" => &["ari", "routing", "domain", "clock", "metrics"],
