@@ -1,9 +1,13 @@
 //! Schema migrations: forward only, embedded, each in a transaction of its own, one daemon at a time.
 //!
+//! A file may be divided into steps by lines that begin with [`STEP`]. Each step is then a transaction of its own, so
+//! that a lock is held on one table and for a moment; a step that builds an index `concurrently` has none. A file that
+//! was broken off is run again from its first step, so steps may find their work done.
+//!
 //! A table of what was applied holds each file's checksum, so that an edited migration is found out. The
 //! session lock is taken on the migrating connection itself and goes with it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
@@ -52,6 +56,21 @@ pub const MIGRATIONS: &[Migration] = &[
 
 /// The version this program works with.
 pub const CURRENT: i32 = MIGRATIONS.len() as i32;
+
+/// What a line begins with that divides a file into steps.
+const STEP: &str = "-- step:";
+
+/// What a step has that PostgreSQL runs outside a transaction only.
+const CONCURRENTLY: &str = "create index concurrently";
+
+/// How long a step waits for a lock on a table. The calls that come after it wait behind it, and give up after 200 ms.
+const TABLE_LOCK_WAIT: &str = "set lock_timeout = '50ms'";
+
+/// So long a step that did not get its lock is tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
+
+/// Calls go on between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// How long to wait for another daemon that is migrating.
 const LOCK_WAIT: Duration = Duration::from_secs(120);
@@ -133,11 +152,13 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Error> {
 }
 
 async fn apply_missing(client: &mut Client) -> Result<Vec<Migration>, Error> {
-    // Behind a long reader a change of shape would hold up every call; give up instead, and say so.
+    client
+        .batch_execute(TABLE_LOCK_WAIT)
+        .await
+        .map_err(failed("set the lock timeout"))?;
     client
         .batch_execute(
-            "set lock_timeout = '5s';
-             create table if not exists schema_migrations (
+            "create table if not exists schema_migrations (
                  version int primary key,
                  name text not null,
                  checksum text not null,
@@ -149,21 +170,60 @@ async fn apply_missing(client: &mut Client) -> Result<Vec<Migration>, Error> {
     let found = verify(client).await?;
     let mut applied = Vec::new();
     for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
-        let action = format!("apply migration {} ({})", migration.version, migration.name);
-        let transaction = client.transaction().await.map_err(failed(&action))?;
-        let ran = transaction.batch_execute(migration.sql).await;
-        ran.map_err(failed(&action))?;
+        let steps = migration.steps();
+        for (n, step) in steps.iter().enumerate() {
+            let last = n + 1 == steps.len();
+            apply_patiently(client, migration, step, last).await?;
+        }
+        applied.push(*migration);
+    }
+    Ok(applied)
+}
+
+/// Applies a step, again and again while a lock that it needs is taken.
+async fn apply_patiently(
+    client: &mut Client,
+    migration: &Migration,
+    step: &str,
+    last: bool,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + TRIED_AGAIN;
+    loop {
+        let Err(error) = apply(client, migration, step, last).await else {
+            return Ok(());
+        };
+        let locked = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        if !locked || Instant::now() >= deadline {
+            let action = format!("apply migration {} ({})", migration.version, migration.name);
+            return Err(failed(action)(error));
+        }
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+async fn apply(
+    client: &mut Client,
+    migration: &Migration,
+    step: &str,
+    last: bool,
+) -> Result<(), tokio_postgres::Error> {
+    let concurrently = step.contains(CONCURRENTLY);
+    if concurrently {
+        client.batch_execute(step).await?;
+    }
+    let transaction = client.transaction().await?;
+    if !concurrently {
+        transaction.batch_execute(step).await?;
+    }
+    if last {
         transaction
             .execute(
                 "insert into schema_migrations (version, name, checksum) values ($1, $2, $3)",
                 &[&migration.version, &migration.name, &migration.checksum()],
             )
-            .await
-            .map_err(failed(&action))?;
-        transaction.commit().await.map_err(failed(&action))?;
-        applied.push(*migration);
+            .await?;
     }
-    Ok(applied)
+    transaction.commit().await
 }
 
 /// Compares what was applied with what this program has and returns the version found.
@@ -232,6 +292,20 @@ pub enum SchemaError {
 }
 
 impl Migration {
+    /// The parts that are applied one by one. A file that is not divided is one step.
+    fn steps(&self) -> Vec<&'static str> {
+        let at_line_start = |at: &usize| self.sql[..*at].ends_with('\n');
+        let mut starts = vec![0];
+        starts.extend(
+            self.sql
+                .match_indices(STEP)
+                .map(|(at, _)| at)
+                .filter(at_line_start),
+        );
+        starts.push(self.sql.len());
+        starts.windows(2).map(|w| &self.sql[w[0]..w[1]]).collect()
+    }
+
     /// SHA-256 of the file, in hexadecimal.
     fn checksum(&self) -> String {
         hex(&Sha256::digest(self.sql.as_bytes()))
@@ -241,6 +315,24 @@ impl Migration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_divided_where_a_line_begins_with_the_mark() {
+        let of = |sql| Migration {
+            version: 1,
+            name: "x",
+            sql,
+        };
+        assert_eq!(of("select 1;\n").steps(), ["select 1;\n"]);
+        assert_eq!(
+            of("a;\n-- step: one\nb; -- step: not one\n-- step: two\nc;").steps(),
+            [
+                "a;\n",
+                "-- step: one\nb; -- step: not one\n",
+                "-- step: two\nc;"
+            ]
+        );
+    }
 
     #[test]
     fn migrations_are_numbered_without_gaps() {
