@@ -6,6 +6,6 @@ select c.call_id, c.channel, c.incoming_did_number, c.caller_id_num, c.started_a
        a.ring_timeout_seconds, a.answered_at, a.ended_at, a.dial_status, a.hangup_cause_code,
        a.recording_stem
 from calls c
-left join call_attempts a on a.call_id = c.call_id
+left join call_attempts_recent a on a.call_id = c.call_id
 where c.uniqueid_under_way = $1
 order by a.attempt

@@ -12,7 +12,7 @@ with r as (
     update link_usage u set held = u.held - 1, confirmed = u.confirmed + 1
     from r where u.link_id = r.link_id and (select count(*) from consumed) >= 0
 ), attempt as (
-    update call_attempts set answered_at = $3
+    update call_attempts_recent set answered_at = $3
     where call_id = $1 and attempt = $2 and exists (select from r)
 )
 select link_id from r

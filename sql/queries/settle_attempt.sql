@@ -14,7 +14,7 @@ with r as (
     set held = u.held - (not r.was_confirmed)::int, confirmed = u.confirmed - r.was_confirmed::int
     from r where u.link_id = r.link_id and (select count(*) from consumed) >= 0
 ), attempt as (
-    update call_attempts a
+    update call_attempts_recent a
     set ended_at = $4, outcome = $5, dial_status = $6, hangup_cause_code = $7,
         answered_at = coalesce(a.answered_at, $8)
     from r where a.call_id = $1 and a.attempt = r.attempt

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, ToSpan};
+use jiff::SignedDuration;
 use tracing::{error, info, warn};
 
 use super::{Engine, Error};
@@ -21,14 +21,8 @@ const OTHER_CALL: SignedDuration = SignedDuration::from_secs(60);
 /// How long a call whose end came before its question keeps its unique id: longer than a question lives.
 const OVER: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long ended calls stay known, so that a late or repeated report finds them.
-const REMEMBER: SignedDuration = SignedDuration::from_hours(2);
-
 /// So many references to deleted rows are cleared in a sweep: a second's work or two.
 const REFERENCES_A_SWEEP: u32 = 20_000;
-
-/// Partitions of the call log are made this many months ahead.
-const MONTHS_AHEAD: i32 = 3;
 
 /// Open calls as they stood before a list of live channels was taken.
 #[derive(Debug)]
@@ -161,24 +155,6 @@ impl Engine {
         self.store
             .clear_deleted_references(REFERENCES_A_SWEEP)
             .await?;
-        Ok(())
-    }
-
-    /// Rare chores: forgets what ended long ago and prepares the months to come.
-    pub async fn keep_house(&self) -> Result<(), Error> {
-        let now = clock::now();
-        if let Ok(before) = now.checked_sub(REMEMBER) {
-            self.store.forget_ended(before).await?;
-        }
-        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let first = today.saturating_sub(1.month());
-        let made = self
-            .store
-            .ensure_partitions(first, MONTHS_AHEAD + 2)
-            .await?;
-        if made > 0 {
-            info!(partitions = made, "made partitions of the call log");
-        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ pub mod campaigns;
 pub mod clients;
 pub mod dids;
 mod error;
+pub mod history;
 pub mod idempotency;
 pub mod internal;
 pub mod jobs;

@@ -1,2 +1,3 @@
+mod history;
 mod migrations;
 mod schema;
