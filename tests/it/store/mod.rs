@@ -1,3 +1,5 @@
 mod history;
+mod migration_rules;
 mod migrations;
 mod schema;
+mod upgrade;
