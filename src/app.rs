@@ -17,10 +17,12 @@ use crate::agi::probe::PingError;
 use crate::ari::{self, LinkState, Watcher};
 use crate::config::{Asterisk, Config, RecordingStorage, Transcription};
 use crate::domain::ServerName;
+use crate::house::{self, House};
 use crate::recording::collector::Collector;
 use crate::recording::{self, Places};
 use crate::routing::{self, Engine};
 use crate::storage::{self, Storage};
+use crate::store::history::HistoryTable;
 use crate::store::migrate::SchemaError;
 use crate::store::{self, Store};
 use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, systemd};
@@ -31,9 +33,6 @@ use crate::{agi, clock, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
-
-/// How often old rows are forgotten and partitions made.
-const KEEP_HOUSE: Duration = Duration::from_secs(600);
 
 /// What is added to the longest life of a call before its slot is taken back unseen.
 const CERTAINLY_OVER: Duration = Duration::from_secs(60);
@@ -204,9 +203,10 @@ fn spawn_looks_at_database(
 /// What is compared, mended and cleared away again and again.
 fn spawn_repairs(supervisor: &mut Supervisor, engine: Engine, store: &Store, config: &Config) {
     let stop = supervisor.signals().stop;
-    let sweeps = sweep(engine.clone(), config.routing.sweep_interval);
+    let sweeps = sweep(engine, config.routing.sweep_interval);
     supervisor.spawn_until_stop("sweep", until(stop.clone(), sweeps));
-    supervisor.spawn_until_stop("house", until(stop, keep_house(engine, store.clone())));
+    let house = keep_house(store.clone(), kept_months(config));
+    supervisor.spawn_until_stop("house", until(stop, house));
 }
 
 /// Where recordings are kept, if they are.
@@ -607,17 +607,27 @@ async fn sweep(engine: Engine, every: Duration) -> Infallible {
     }
 }
 
-async fn keep_house(engine: Engine, store: Store) -> Infallible {
-    let mut rounds = interval(KEEP_HOUSE);
+async fn keep_house(store: Store, keep: house::Keep) -> Infallible {
+    let mut house = House::new(store, keep);
+    let mut rounds = interval(house::ROUND);
     loop {
         rounds.tick().await;
-        if let Err(error) = engine.keep_house().await {
-            warn!(error = %Chain(&error), "housekeeping failed; it is tried again");
-        }
-        if let Err(error) = store.forget_expired().await {
-            warn!(error = %Chain(&error), "old sessions and keys cannot be forgotten; it is tried again");
-        }
+        house.round().await;
     }
+}
+
+/// How many months of which table are kept, where not all are.
+fn kept_months(config: &Config) -> house::Keep {
+    let keep = &config.retention;
+    [
+        (HistoryTable::CallLogs, keep.call_logs_months),
+        (HistoryTable::CallAttempts, keep.call_attempts_months),
+        (HistoryTable::Decisions, keep.decisions_months),
+        (HistoryTable::AuditLog, keep.audit_log_months),
+    ]
+    .into_iter()
+    .filter_map(|(table, months)| Some((table, months?)))
+    .collect()
 }
 
 /// Whether the AGI port answers, as a caller would notice. Only what a restart would mend is an error: a daemon that has

@@ -64,6 +64,12 @@ pub const TRANSCRIPTION_AUDIO_SECONDS: &str = "capconduit_transcription_audio_se
 pub const TRANSCRIPTION_WORKERS: &str = "capconduit_transcription_workers";
 /// Attempts at transcribing that came to nothing, by reason.
 pub const TRANSCRIPTION_FAILURES: &str = "capconduit_transcription_failures_total";
+/// Rows that lie in no month, by table.
+pub const PARTITION_DEFAULT_ROWS: &str = "capconduit_partition_default_rows";
+/// Partitions dropped because their time was over, by table.
+pub const PARTITIONS_DROPPED: &str = "capconduit_partitions_dropped_total";
+/// Chores of the housekeeping that failed, by chore.
+pub const HOUSEKEEPING_FAILURES: &str = "capconduit_housekeeping_failures_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
 /// Time from the head of an HTTP request to the head of its answer, by route and method.
@@ -256,6 +262,24 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &["code"],
         "Attempts at transcribing that came to nothing",
+    ),
+    metric(
+        PARTITION_DEFAULT_ROWS,
+        Kind::Gauge,
+        &["table"],
+        "Rows in the default partition, counted up to 10000; 0 but for a minute",
+    ),
+    metric(
+        PARTITIONS_DROPPED,
+        Kind::Counter,
+        &["table"],
+        "Partitions dropped because retention.* says so",
+    ),
+    metric(
+        HOUSEKEEPING_FAILURES,
+        Kind::Counter,
+        &["chore"],
+        "Chores of the housekeeping that failed and are tried again",
     ),
     metric(
         HTTP_REQUESTS,
@@ -488,6 +512,21 @@ pub fn transcription_failure(code: &'static str) {
     counter!(TRANSCRIPTION_FAILURES, "code" => code).increment(1);
 }
 
+/// So many rows of a table lie in its default partition.
+pub fn partition_default_rows(table: &'static str, rows: u64) {
+    gauge!(PARTITION_DEFAULT_ROWS, "table" => table).set(rows as f64);
+}
+
+/// A partition of a table was dropped.
+pub fn partition_dropped(table: &'static str) {
+    counter!(PARTITIONS_DROPPED, "table" => table).increment(1);
+}
+
+/// A chore of the housekeeping failed.
+pub fn housekeeping_failure(chore: &'static str) {
+    counter!(HOUSEKEEPING_FAILURES, "chore" => chore).increment(1);
+}
+
 /// A request was answered. `route` is the pattern that matched (or `none`), never the path itself, and
 /// `method` is one we serve (or `other`).
 pub fn http_request(route: &'static str, method: &'static str, status: u16, elapsed: Duration) {
@@ -520,6 +559,9 @@ mod tests {
         transcription_workers(1, 0, 0);
         transcription_failure("silent");
         recordings(RecordingOutcome::Stored, 1);
+        partition_default_rows("call_logs", 0);
+        partition_dropped("decisions");
+        housekeeping_failure("forget_calls");
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
         db_oldest_snapshot(0.5);

@@ -65,7 +65,7 @@ with same_turn as materialized (
     select call_id, $3::int, $2, $9::int, $8, 'held', clock_timestamp() from the_call
     returning reservation_id, call_id
 ), attempt as (
-    insert into call_attempts (call_id, attempt, reservation_id, user_id, link_id, client_id,
+    insert into call_attempts_recent (call_id, attempt, reservation_id, user_id, link_id, client_id,
                                endpoint_id, offered_at, ring_timeout_seconds, recording_stem)
     select call_id, $3::int, reservation_id, $9::int, $2, $17::int, $18, $15::timestamptz, $19::int,
            $27::text || '-' || call_id || '-' || $3::int

@@ -13,8 +13,8 @@ with r as (
     update link_usage u set held = u.held - 1, confirmed = u.confirmed + 1
     from r where u.link_id = r.link_id and (select count(*) from consumed) >= 0
 ), attempt as (
-    update call_attempts set answered_at = $3
-    where call_id = $1 and attempt = $2 and offered_at >= $8 and exists (select from r)
+    update call_attempts_recent set answered_at = $3
+    where call_id = $1 and attempt = $2 and exists (select from r)
 ), adopted as (
     update calls set server_name = $5::text, seen_by = $6, channel_created_at = $7::timestamptz
     where call_id = $1 and server_name is null and $5::text is not null

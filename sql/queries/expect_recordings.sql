@@ -7,7 +7,7 @@ with expected as (
     select a.call_id, a.attempt, a.user_id, c.campaign_id, a.recording_stem, 'expected',
            coalesce(g.recording_language, 'en'), coalesce(g.mask_numbers, true),
            a.answered_at, $2::timestamptz, g.recording_retention_days
-    from call_attempts a
+    from call_attempts_recent a
     join calls c on c.call_id = a.call_id
     left join campaigns g on g.id = c.campaign_id
     where a.call_id = $1 and a.recording_stem is not null and a.answered_at is not null

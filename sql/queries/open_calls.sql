@@ -11,6 +11,6 @@ select c.call_id, c.asterisk_uniqueid, c.channel, c.server_name, c.system_name, 
        r.attempt as open_attempt, r.reservation_id, r.state, r.confirmed_by, a.endpoint_id
 from calls c
 left join reservations r on r.call_id = c.call_id and r.ended_at is null and r.attempt_ended_at is null
-left join call_attempts a on a.call_id = r.call_id and a.attempt = r.attempt and a.offered_at >= c.started_at
+left join call_attempts_recent a on a.call_id = r.call_id and a.attempt = r.attempt
 where c.uniqueid_under_way is not null and c.ended_at is null
   and (c.server_name = $1 or c.server_name is null)

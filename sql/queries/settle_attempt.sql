@@ -3,8 +3,7 @@
 --
 -- Its slot is given back, unless the target's channel is still there ($10): then the reservation stays open until
 -- that channel ($12 on server $11) is seen to go, see release_reservation.
--- $4 released or expired, $5 when the attempt ended, $6 outcome, $7 dial status, $8 cause, $9 when answered, $13 when the
--- call began.
+-- $4 released or expired, $5 when the attempt ended, $6 outcome, $7 dial status, $8 cause, $9 when answered.
 with prior as materialized (
     select attempt, link_id, state = 'confirmed' as was_confirmed
     from reservations
@@ -33,9 +32,9 @@ with prior as materialized (
         confirmed = u.confirmed - r.was_confirmed::int + ($10 and $3)::int
     from r where u.link_id = r.link_id and (select count(*) from counted) >= 0
 ), attempt as (
-    update call_attempts a
+    update call_attempts_recent a
     set ended_at = $5, outcome = $6, dial_status = $7, hangup_cause_code = $8,
         answered_at = case when $3 then coalesce(a.answered_at, $9) end
-    from r where a.call_id = $1 and a.attempt = r.attempt and a.offered_at >= $13
+    from r where a.call_id = $1 and a.attempt = r.attempt
 )
 select attempt from r

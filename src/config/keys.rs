@@ -48,6 +48,15 @@ const fn number(path: &'static str, default: &'static str, low: u64, high: u64) 
     }
 }
 
+const fn optional_number(path: &'static str, low: u64, high: u64) -> Key {
+    Key {
+        path,
+        fallback: Fallback::Nothing,
+        range: Some((low, high)),
+        secret: false,
+    }
+}
+
 const fn secret(path: &'static str, fallback: Fallback) -> Key {
     Key {
         path,
@@ -107,6 +116,10 @@ pub const KEYS: &[Key] = &[
         Fallback::Value("/var/lib/capconduit/models"),
     ),
     key("transcription.models.<language>", Fallback::Nothing),
+    optional_number("retention.call_logs_months", 1, 600),
+    optional_number("retention.call_attempts_months", 1, 600),
+    optional_number("retention.decisions_months", 1, 600),
+    optional_number("retention.audit_log_months", 1, 600),
     number("shutdown.drain_seconds", "30", 0, 600),
     key("log.format", Fallback::Value("auto")),
     key("log.level", Fallback::Value("info")),

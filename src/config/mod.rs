@@ -49,6 +49,8 @@ pub struct Config {
     pub recording: Recording,
     /// Transcripts.
     pub transcription: Transcription,
+    /// How long history is kept.
+    pub retention: Retention,
     /// How the daemon ends.
     pub shutdown: Shutdown,
     /// What it says.
@@ -212,6 +214,19 @@ pub struct Transcription {
     pub models: BTreeMap<String, PathBuf>,
 }
 
+/// `[retention]`: whole months kept beside the current one; without it all are.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Of the call log.
+    pub call_logs_months: Option<u32>,
+    /// Of the targets tried.
+    pub call_attempts_months: Option<u32>,
+    /// Of the decisions.
+    pub decisions_months: Option<u32>,
+    /// Of the audit log.
+    pub audit_log_months: Option<u32>,
+}
+
 /// `[shutdown]`.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
@@ -331,6 +346,7 @@ impl Reader<'_> {
         let asterisk = self.asterisk();
         let recording = self.recording();
         let transcription = self.transcription();
+        let retention = self.retention();
         let drain = self.seconds("shutdown.drain_seconds");
         let log = self.log();
         let config = Config {
@@ -344,6 +360,7 @@ impl Reader<'_> {
             asterisk,
             recording: recording?,
             transcription: transcription?,
+            retention,
             shutdown: Shutdown { drain: drain? },
             log: log?,
         };
@@ -566,6 +583,16 @@ impl Reader<'_> {
             model_directory: model_directory?,
             models,
         })
+    }
+
+    fn retention(&mut self) -> Retention {
+        let mut months = |path| self.number(path).and_then(|n| u32::try_from(n).ok());
+        Retention {
+            call_logs_months: months("retention.call_logs_months"),
+            call_attempts_months: months("retention.call_attempts_months"),
+            decisions_months: months("retention.decisions_months"),
+            audit_log_months: months("retention.audit_log_months"),
+        }
     }
 
     fn log(&mut self) -> Option<Log> {

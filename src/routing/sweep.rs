@@ -1,24 +1,16 @@
-//! Repairs that need no view of Asterisk, and rare chores.
+//! Repairs that need no view of Asterisk, and the gauges.
 //!
 //! One call that cannot be repaired does not keep the others waiting: each is tried, and what failed is tried again.
 
-use jiff::{SignedDuration, ToSpan};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::reconcile::go_on;
 use super::{Engine, Error};
-use crate::clock;
 use crate::metrics;
 use crate::store::calls::SlotEnd;
 
-/// How long ended calls stay known, so that a late or repeated report finds them.
-const REMEMBER: SignedDuration = SignedDuration::from_hours(2);
-
 /// So many references to deleted rows are cleared in a sweep: a second's work or two.
 const REFERENCES_A_SWEEP: u32 = 20_000;
-
-/// Partitions of the call log are made this many months ahead.
-const MONTHS_AHEAD: i32 = 3;
 
 impl Engine {
     /// Repairs that need no view of Asterisk, and the gauges.
@@ -87,24 +79,6 @@ impl Engine {
         self.store
             .clear_deleted_references(REFERENCES_A_SWEEP)
             .await?;
-        Ok(())
-    }
-
-    /// Rare chores: forgets what ended long ago and prepares the months to come.
-    pub async fn keep_house(&self) -> Result<(), Error> {
-        let now = clock::now();
-        if let Ok(before) = now.checked_sub(REMEMBER) {
-            self.store.forget_ended(before).await?;
-        }
-        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let first = today.saturating_sub(1.month());
-        let made = self
-            .store
-            .ensure_partitions(first, MONTHS_AHEAD + 2)
-            .await?;
-        if made > 0 {
-            info!(partitions = made, "made partitions of the call log");
-        }
         Ok(())
     }
 }

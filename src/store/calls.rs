@@ -461,7 +461,6 @@ impl Settling {
             &seen.map(|(seen, _)| seen.server.as_str()),
             &seen.map(|(_, node)| node),
             &seen.and_then(|(seen, _)| seen.channel.created_at),
-            &self.call.started_at,
         ];
         let confirmed = self
             .transaction
@@ -495,7 +494,7 @@ impl Settling {
         end: &AttemptEnd,
         waiting: Option<Waiting<'_>>,
     ) -> Result<(), Error> {
-        let values = SettledAttempt::of(&self.call, attempt, end, waiting);
+        let values = SettledAttempt::of(self.call.call_id, attempt, end, waiting);
         let ended = self
             .transaction
             .run_and_commit(&[(sql::SETTLE_ATTEMPT, &values.parameters())])
@@ -518,8 +517,8 @@ impl Settling {
             };
             a.recording.is_some() && answered
         });
-        let attempt =
-            attempt.map(|(number, end)| SettledAttempt::of(&self.call, number, end, waiting));
+        let attempt = attempt
+            .map(|(number, end)| SettledAttempt::of(self.call.call_id, number, end, waiting));
         let attempt = attempt.as_ref().map(SettledAttempt::parameters);
         let close: Parameters<'_> = &[
             &self.call.call_id.0,
@@ -568,18 +567,12 @@ struct SettledAttempt<'a> {
     waits: bool,
     server: Option<&'a str>,
     leg: Option<&'a str>,
-    started_at: Timestamp,
 }
 
 impl<'a> SettledAttempt<'a> {
-    fn of(
-        call: &CallUnderWay,
-        attempt: u32,
-        end: &AttemptEnd,
-        waiting: Option<Waiting<'a>>,
-    ) -> Self {
+    fn of(call_id: CallId, attempt: u32, end: &AttemptEnd, waiting: Option<Waiting<'a>>) -> Self {
         Self {
-            call_id: call.call_id.0,
+            call_id: call_id.0,
             attempt: attempt as i32,
             answered: end.outcome == Outcome::Answered,
             // A slot nobody reported free is taken back rather than given back.
@@ -596,11 +589,10 @@ impl<'a> SettledAttempt<'a> {
             waits: waiting.is_some(),
             server: waiting.map(|w| w.server.as_str()),
             leg: waiting.and_then(|w| w.leg).map(UniqueId::as_str),
-            started_at: call.started_at,
         }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 13] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 12] {
         [
             &self.call_id,
             &self.attempt,
@@ -614,7 +606,6 @@ impl<'a> SettledAttempt<'a> {
             &self.waits,
             &self.server,
             &self.leg,
-            &self.started_at,
         ]
     }
 }

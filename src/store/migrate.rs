@@ -1,11 +1,16 @@
 //! Schema migrations: forward only, embedded, each in a transaction of its own, one daemon at a time.
 //!
+//! A file may be divided into steps by lines that begin with [`STEP`]. Each step is then a transaction of its own, so
+//! that a lock is held on one table and for a moment; a step that builds an index `concurrently` has none. A file that
+//! was broken off is run again from its first step, so steps may find their work done.
+//!
 //! A table of what was applied holds each file's checksum, so that an edited migration is found out. The
 //! session lock is taken on the migrating connection itself and goes with it. Every wait ends: for a connection, for a
 //! lock, for a server that is silent. Only a migration that the server works on may take its time.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
@@ -47,7 +52,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(8, "0008", "growth"),
     migration!(9, "0009", "numbers"),
     migration!(10, "0010", "observability"),
-    migration!(13, "0013", "identity"),
+    migration!(11, "0011", "identity"),
 ];
 
 /// The version this program works with.
@@ -61,6 +66,21 @@ const LOOK_LIMIT: Duration = Duration::from_secs(3);
 
 /// Between two statements of a migration the server does nothing for a moment: it is looked at twice, this far apart.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+/// What a line begins with that divides a file into steps.
+const STEP: &str = "-- step:";
+
+/// What a step has that PostgreSQL runs outside a transaction only.
+const CONCURRENTLY: &str = "create index concurrently";
+
+/// How long a step waits for a lock on a table. The calls that come after it wait behind it, and give up after 200 ms.
+const TABLE_LOCK_WAIT: &str = "set lock_timeout = '50ms'";
+
+/// So long a step that did not get its lock is tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
+
+/// Calls go on between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Any number, but always this one: "capconduit" folded into 63 bits.
 const LOCK: i64 = 0x6361_7063_6f6e_6475;
@@ -144,11 +164,18 @@ pub async fn run(settings: &Settings) -> Result<(Client, Vec<Migration>), Error>
         Ok(row) => row.map_err(failed("ask for the session's process"))?.get(0),
         Err(_) => return Err(Error::Silent),
     };
+    let tries = AtomicU32::new(0);
     let applied = {
-        let mut work = pin!(migrate(&mut client));
+        let mut work = pin!(migrate_noting(&mut client, &tries));
+        let mut known = 0;
         loop {
             if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
                 break done?;
+            }
+            // Who waits for a lock asks again and again, and is answered.
+            let now = tries.load(Ordering::Relaxed);
+            if std::mem::replace(&mut known, now) != now {
+                continue;
             }
             if !works(settings, pid).await {
                 if let Ok(done) = tokio::time::timeout(SECOND_LOOK, &mut work).await {
@@ -178,6 +205,11 @@ async fn works(settings: &Settings, pid: i32) -> bool {
 /// Brings the schema up to date and returns what was applied now. Any number of processes may do so at
 /// once: one works, the others wait and find it done.
 pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Error> {
+    migrate_noting(client, &AtomicU32::new(0)).await
+}
+
+/// Counts the tries that were answered.
+async fn migrate_noting(client: &mut Client, tries: &AtomicU32) -> Result<Vec<Migration>, Error> {
     let encoding = client.query_one("show server_encoding", &[]).await;
     let encoding: String = encoding.map_err(failed("ask for the encoding"))?.get(0);
     if encoding != "UTF8" {
@@ -196,7 +228,7 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Error> {
             failed("take the migration lock")(error)
         });
     }
-    let outcome = apply_missing(client).await;
+    let outcome = apply_missing(client, tries).await;
     let unlocked = client
         .batch_execute(&format!("select pg_advisory_unlock({LOCK})"))
         .await;
@@ -205,12 +237,14 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Error> {
     Ok(applied)
 }
 
-async fn apply_missing(client: &mut Client) -> Result<Vec<Migration>, Error> {
-    // Behind a long reader a change of shape would hold up every call; give up instead, and say so.
+async fn apply_missing(client: &mut Client, tries: &AtomicU32) -> Result<Vec<Migration>, Error> {
+    client
+        .batch_execute(TABLE_LOCK_WAIT)
+        .await
+        .map_err(failed("set the lock timeout"))?;
     client
         .batch_execute(
-            "set lock_timeout = '5s';
-             create table if not exists schema_migrations (
+            "create table if not exists schema_migrations (
                  version int primary key,
                  name text not null,
                  checksum text not null,
@@ -222,21 +256,62 @@ async fn apply_missing(client: &mut Client) -> Result<Vec<Migration>, Error> {
     let found = verify(client).await?;
     let mut applied = Vec::new();
     for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
-        let action = format!("apply migration {} ({})", migration.version, migration.name);
-        let transaction = client.transaction().await.map_err(failed(&action))?;
-        let ran = transaction.batch_execute(migration.sql).await;
-        ran.map_err(failed(&action))?;
+        let steps = migration.steps();
+        for (n, step) in steps.iter().enumerate() {
+            let last = n + 1 == steps.len();
+            apply_patiently(client, migration, step, last, tries).await?;
+        }
+        applied.push(*migration);
+    }
+    Ok(applied)
+}
+
+/// Applies a step, again and again while a lock that it needs is taken.
+async fn apply_patiently(
+    client: &mut Client,
+    migration: &Migration,
+    step: &str,
+    last: bool,
+    tries: &AtomicU32,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + TRIED_AGAIN;
+    loop {
+        let Err(error) = apply(client, migration, step, last).await else {
+            return Ok(());
+        };
+        tries.fetch_add(1, Ordering::Relaxed);
+        let locked = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        if !locked || Instant::now() >= deadline {
+            let action = format!("apply migration {} ({})", migration.version, migration.name);
+            return Err(failed(action)(error));
+        }
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+}
+
+async fn apply(
+    client: &mut Client,
+    migration: &Migration,
+    step: &str,
+    last: bool,
+) -> Result<(), tokio_postgres::Error> {
+    let concurrently = step.contains(CONCURRENTLY);
+    if concurrently {
+        client.batch_execute(step).await?;
+    }
+    let transaction = client.transaction().await?;
+    if !concurrently {
+        transaction.batch_execute(step).await?;
+    }
+    if last {
         transaction
             .execute(
                 "insert into schema_migrations (version, name, checksum) values ($1, $2, $3)",
                 &[&migration.version, &migration.name, &migration.checksum()],
             )
-            .await
-            .map_err(failed(&action))?;
-        transaction.commit().await.map_err(failed(&action))?;
-        applied.push(*migration);
+            .await?;
     }
-    Ok(applied)
+    transaction.commit().await
 }
 
 /// Compares what was applied with what this program has and returns the version found.
@@ -306,6 +381,20 @@ pub enum SchemaError {
 }
 
 impl Migration {
+    /// The parts that are applied one by one. A file that is not divided is one step.
+    fn steps(&self) -> Vec<&'static str> {
+        let at_line_start = |at: &usize| self.sql[..*at].ends_with('\n');
+        let mut starts = vec![0];
+        starts.extend(
+            self.sql
+                .match_indices(STEP)
+                .map(|(at, _)| at)
+                .filter(at_line_start),
+        );
+        starts.push(self.sql.len());
+        starts.windows(2).map(|w| &self.sql[w[0]..w[1]]).collect()
+    }
+
     /// SHA-256 of the file, in hexadecimal.
     fn checksum(&self) -> String {
         hex(&Sha256::digest(self.sql.as_bytes()))
@@ -315,6 +404,24 @@ impl Migration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_divided_where_a_line_begins_with_the_mark() {
+        let of = |sql| Migration {
+            version: 1,
+            name: "x",
+            sql,
+        };
+        assert_eq!(of("select 1;\n").steps(), ["select 1;\n"]);
+        assert_eq!(
+            of("a;\n-- step: one\nb; -- step: not one\n-- step: two\nc;").steps(),
+            [
+                "a;\n",
+                "-- step: one\nb; -- step: not one\n",
+                "-- step: two\nc;"
+            ]
+        );
+    }
 
     #[test]
     fn migrations_are_numbered_without_gaps() {

@@ -12,6 +12,7 @@ mod connection;
 pub mod dids;
 mod error;
 pub mod health;
+pub mod history;
 pub mod idempotency;
 pub mod internal;
 pub mod jobs;

@@ -1,7 +1,6 @@
 //! What the periodic repair reads and writes.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 
 use super::calls::ConfirmedBy;
 use super::rows::reader;
@@ -402,20 +401,6 @@ impl Store {
             held: row.get("held"),
             confirmed: row.get("confirmed"),
         })
-    }
-
-    /// Forgets calls and reservations that ended before a time; returns how many calls.
-    pub async fn forget_ended(&self, before: Timestamp) -> Result<i64, Error> {
-        let client = self.for_background().await?;
-        let rows = super::pool::rows(&client, sql::FORGET_ENDED, &[&before]).await?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
-    }
-
-    /// Makes the partitions of the call log for a number of months from a day on.
-    pub async fn ensure_partitions(&self, from: Date, months: i32) -> Result<i32, Error> {
-        let client = self.for_background().await?;
-        let rows = super::pool::rows(&client, sql::ENSURE_PARTITIONS, &[&from, &months]).await?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 }
 

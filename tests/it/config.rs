@@ -34,6 +34,19 @@ fn one_variable_is_enough_to_begin_with() {
 }
 
 #[test]
+fn history_is_kept_unless_a_number_of_months_says_otherwise() {
+    let config = parse("", &[URL]).unwrap();
+    assert_eq!(config.retention.decisions_months, None);
+    let file = "[retention]\ndecisions_months = 6\ncall_logs_months = 36\n";
+    let config = parse(file, &[URL]).unwrap();
+    assert_eq!(config.retention.decisions_months, Some(6));
+    assert_eq!(config.retention.call_logs_months, Some(36));
+    assert_eq!(config.retention.audit_log_months, None);
+    let found = problems("[retention]\naudit_log_months = 0\n", &[URL]);
+    assert!(found[0].contains("from 1 to 600"), "{found:?}");
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let file = r#"
         [database]

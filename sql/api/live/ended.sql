@@ -11,5 +11,5 @@ select c.call_id, c.user_id, c.incoming_did_number, c.caller_id_num, c.campaign_
 from ended e
 join calls c on c.call_id = e.call_id
 left join call_logs l on l.id = c.call_id and l.timestamp_start = c.started_at
-left join call_attempts a on a.call_id = c.call_id
+left join call_attempts_recent a on a.call_id = c.call_id
 order by c.call_id, a.attempt

@@ -23,6 +23,6 @@ from (select 1) one
 left join page p on true
 left join campaigns c on c.id = p.campaign_id
 left join reservations r on r.call_id = p.call_id and r.ended_at is null
-left join call_attempts a on a.call_id = r.call_id and a.attempt = r.attempt
+left join call_attempts_recent a on a.call_id = r.call_id and a.attempt = r.attempt
 left join clients cl on cl.id = a.client_id
 order by p.started_at desc, p.call_id desc

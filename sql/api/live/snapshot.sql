@@ -2,6 +2,6 @@
 select c.call_id, c.user_id, c.incoming_did_number, c.caller_id_num, c.campaign_id, c.started_at,
        c.refused_at, a.attempt, a.client_id, a.offered_at, a.answered_at, a.ended_at
 from calls c
-left join call_attempts a on a.call_id = c.call_id
+left join call_attempts_recent a on a.call_id = c.call_id
 where c.uniqueid_under_way is not null and c.ended_at is null
 order by c.call_id, a.attempt

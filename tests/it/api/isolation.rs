@@ -757,12 +757,15 @@ async fn what_belongs_to_campaigns_links_dids_or_calls_has_a_tenant_policy_too()
 #[tokio::test]
 async fn sellers_requests_reach_tables_through_their_policies_only() {
     let db = TestDb::new().await;
-    // A partition has no policies of its own, and a view would look with its owner's eyes.
+    // A partition has no policies of its own, but for the one that statements of calls name, and a view would look with
+    // its owner's eyes.
     let around: Vec<String> = strings(
         &db,
         "select c.relname::text from pg_class c
          where c.relnamespace = 'public'::regnamespace and (c.relispartition or c.relkind in ('v', 'm'))
            and c.relkind in ('r', 'v', 'm')
+           and not (c.relrowsecurity and exists (select from pg_policy p where p.polrelid = c.oid
+                                                 and p.polname = 'tenant'))
            and (has_any_column_privilege('capconduit_api', c.oid, 'select, insert, update')
                 or has_table_privilege('capconduit_api', c.oid, 'delete, truncate'))",
     )
@@ -791,14 +794,19 @@ async fn sellers_requests_reach_tables_through_their_policies_only() {
 const KNOWN_MIGHTY: &[&str] = &[
     "add_campaign_rotation",
     "add_link_usage",
+    "archive_call_attempts",
     "calls_with_words",
     "campaign_exists",
     "clear_call_log_references",
+    "drop_history_month",
     "ensure_call_log_partitions",
+    "history_strays",
     "link_exists",
     "lock_calls_of_campaign",
+    "make_history_month",
     "note_deleted_references",
     "oldest_snapshot",
+    "stray_history_month",
 ];
 
 #[tokio::test]

@@ -158,35 +158,3 @@ async fn every_foreign_key_has_an_index() {
         .collect();
     assert!(bare.is_empty(), "{bare:?}");
 }
-
-#[tokio::test]
-async fn a_month_without_partition_loses_no_row_and_gets_its_partition_later() {
-    let db = TestDb::new().await;
-    db.run(
-        "insert into call_logs (incoming_did_number, timestamp_start, call_status)
-            values ('+1', '2031-05-06 07:08:09Z', 'ANSWERED')",
-    )
-    .await;
-    assert_eq!(
-        db.one::<i64>("select count(*) from call_logs_default")
-            .await,
-        1
-    );
-    let made = db
-        .store()
-        .ensure_partitions(jiff::civil::date(2031, 5, 20), 2)
-        .await
-        .expect("makes partitions");
-    assert_eq!(made, 2);
-    assert_eq!(
-        db.one::<i64>("select count(*) from call_logs_default")
-            .await,
-        0
-    );
-    assert_eq!(
-        db.one::<i64>("select count(*) from call_logs_2031_05")
-            .await,
-        1
-    );
-    assert_eq!(db.one::<i64>("select count(*) from call_logs").await, 1);
-}
