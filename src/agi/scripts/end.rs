@@ -1,8 +1,9 @@
-//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>`: the call is over.
+//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>,<uniqueid>`: the call is over.
 //!
-//! It runs in a hangup handler and holds the channel until it closes, so it says nothing and closes as
+//! It may run in a hangup handler and hold the channel until it closes, so it says nothing and closes as
 //! soon as the engine has the report. `<dialled>` is optional: the reservation the dialplan last
-//! dialled on, or `fallback`, or empty for nothing.
+//! dialled on, or `fallback`, or empty for nothing. `<uniqueid>` is optional: whose call it is, when another
+//! channel than its own reports.
 
 use std::net::SocketAddr;
 
@@ -15,14 +16,21 @@ use crate::{
         session::Session,
         wire::Environment,
     },
-    domain::{DialStatus, HangupCause, ReservationId},
+    domain::{DialStatus, HangupCause, ReservationId, UniqueId},
     routing::{Dialled, EndReport},
 };
 
 pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<EndReport, Fault> {
     let argument = |number| environment.argument(number).unwrap_or_default();
+    let mut arrival = super::arrival(environment, peer, None, None)?;
+    let of = argument(7);
+    if !of.is_empty() {
+        arrival.uniqueid = UniqueId::parse(&of).ok_or(Fault::NoUniqueId)?;
+        // The channel named is the messenger's.
+        arrival.channel.clear();
+    }
     Ok(EndReport {
-        arrival: super::arrival(environment, peer, None, None)?,
+        arrival,
         status: DialStatus::parse(&argument(1)),
         cause: HangupCause::parse(&argument(2)),
         answered_seconds: argument(3).parse().ok(),
@@ -76,6 +84,24 @@ mod tests {
         assert_eq!(report.answered_seconds, Some(61));
         assert_eq!(report.dialed_seconds, Some(70));
         assert_eq!(report.dialled, Dialled::Reservation(ReservationId(42)));
+    }
+
+    #[test]
+    fn another_channel_may_report_the_end_of_a_call() {
+        let uniqueid = |arguments| read(arguments).arrival.uniqueid.as_str().to_owned();
+        assert_eq!(uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"), "pbx1-1795206437.7");
+        for arguments in ["ANSWER,16,61,70,42,pbx1,", "ANSWER,16,61,70,42,pbx1", "ANSWER"] {
+            assert_eq!(uniqueid(arguments), "1.0", "{arguments}");
+        }
+    }
+
+    #[test]
+    fn another_channel_may_report_the_end_of_a_call() {
+        let uniqueid = |arguments| read(arguments).arrival.uniqueid.as_str().to_owned();
+        assert_eq!(uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"), "pbx1-1795206437.7");
+        for arguments in ["ANSWER,16,61,70,42,pbx1,", "ANSWER,16,61,70,42,pbx1", "ANSWER"] {
+            assert_eq!(uniqueid(arguments), "1.0", "{arguments}");
+        }
     }
 
     #[test]
