@@ -17,7 +17,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::ServerName;
+use crate::domain::{ServerName, sip};
 use reader::Reader;
 
 pub use problem::{Error, Origin, Problem};
@@ -41,6 +41,8 @@ pub struct Config {
     pub ops: Ops,
     /// Decisions and their repair.
     pub routing: Routing,
+    /// `[pjsip]`.
+    pub pjsip: Pjsip,
     /// The Asterisk servers to observe. May be empty.
     pub asterisk: Vec<Asterisk>,
     /// Recordings.
@@ -123,6 +125,13 @@ pub struct Http {
 pub struct Ops {
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub listen: SocketAddr,
+}
+
+/// `[pjsip]`.
+#[derive(Debug, Clone)]
+pub struct Pjsip {
+    /// Contexts that the API lets an endpoint have, beside `capconduit-none`.
+    pub contexts: Vec<String>,
 }
 
 /// `[routing]`.
@@ -317,6 +326,7 @@ impl Reader<'_> {
         let http = self.http();
         let ops = self.address("ops.listen").map(|listen| Ops { listen });
         let routing = self.routing();
+        let pjsip = self.pjsip();
         let asterisk = self.asterisk();
         let recording = self.recording();
         let transcription = self.transcription();
@@ -329,6 +339,7 @@ impl Reader<'_> {
             http: http?,
             ops: ops?,
             routing: routing?,
+            pjsip: pjsip?,
             asterisk,
             recording: recording?,
             transcription: transcription?,
@@ -447,6 +458,16 @@ impl Reader<'_> {
             self.note(path, self.origin(path), message);
         }
         Some(routing)
+    }
+
+    fn pjsip(&mut self) -> Option<Pjsip> {
+        let expected = "names of dialplan contexts, separated by commas";
+        let contexts = self.parsed("pjsip.contexts", expected, |text| {
+            let names: Vec<_> = sip::names(text).map(str::to_owned).collect();
+            let sound = |name: &String| sip::is_name(name) && name.len() <= 80;
+            names.iter().all(sound).then_some(names)
+        })?;
+        Some(Pjsip { contexts })
     }
 
     fn asterisk(&mut self) -> Vec<Asterisk> {
