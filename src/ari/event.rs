@@ -225,7 +225,7 @@ fn endpoint_of(channel_name: &str) -> Option<&str> {
 }
 
 /// `2026-11-21T01:02:03.456+0000`: Asterisk's offset has no colon.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 

@@ -554,6 +554,35 @@ CONF
     [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$1"
 }
 
+# What `capconduit check` finds in a running Asterisk.
+case_check() {
+    expect "all is well, and check says: $(check_says FAIL)" check_is 0
+    expect 'check does not look for a call centre' says_that 'ok .*: finds the call centre'
+    expect 'check does not compare the longest call' says_that 'ok .*: no call lasts longer'
+    expect 'check does not compare the AGI port' says_that 'ok .*: its dialplan asks a daemon on port'
+    expect 'check does not compare clocks' says_that 'ok .*: its clock agrees'
+    cli dialplan set global MAX_CALL_SECONDS 99999 >/dev/null
+    cli dialplan set global AGI_URL agi://127.0.0.1:9 >/dev/null
+    cli dialplan set global AGI_URL_BACKUP agi://127.0.0.1:9 >/dev/null
+    sql 'revoke select on ps_aors from capconduit_asterisk' >/dev/null
+    expect 'check finds nothing' check_is 1
+    expect 'check does not see a longer call' says_that 'FAIL .*MAX_CALL_SECONDS = 99999'
+    expect 'check does not see that the dialplan asks somebody else' says_that 'FAIL .*its dialplan asks agi://127.0.0.1:9'
+    expect 'check does not see that call centres are not found' says_that 'FAIL .*does not find the address'
+    sql 'grant select on ps_aors to capconduit_asterisk' >/dev/null
+    cli dialplan set global MAX_CALL_SECONDS 14400 >/dev/null
+    cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    cli dialplan set global AGI_URL_BACKUP "$(agi_url two)" >/dev/null
+    expect "all is well again, and check says: $(check_says FAIL)" check_is 0
+}
+check_is() {
+    local status=0
+    "$BINARY" --config "$LAB/one.toml" check >"$LAB/check.log" 2>&1 || status=$?
+    [ "$status" -eq "$1" ]
+}
+says_that() { grep -qE "^$1" "$LAB/check.log"; }
+check_says() { "$BINARY" --config "$LAB/one.toml" check 2>&1 | grep -A1 "^$1" || true; }
+
 # The daemon does not see Asterisk: wrong password, wrong port.
 case_ari_away() {
     local dead_port ports=("$ARI_PORT" 0) passwords=(wrong "$ARI_PASSWORD") i

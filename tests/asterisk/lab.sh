@@ -70,6 +70,7 @@ lab_render() {
 
 [fallback]
 type = endpoint
+transport = transport-udp
 context = capconduit-none
 disallow = all
 allow = ulaw,alaw
@@ -104,6 +105,7 @@ lab_add_voices() {
 
 [lab-loop]
 type = endpoint
+transport = transport-udp
 context = capconduit-none
 disallow = all
 allow = alaw

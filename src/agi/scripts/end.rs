@@ -89,17 +89,15 @@ mod tests {
     #[test]
     fn another_channel_may_report_the_end_of_a_call() {
         let uniqueid = |arguments| read(arguments).arrival.uniqueid.as_str().to_owned();
-        assert_eq!(uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"), "pbx1-1795206437.7");
-        for arguments in ["ANSWER,16,61,70,42,pbx1,", "ANSWER,16,61,70,42,pbx1", "ANSWER"] {
-            assert_eq!(uniqueid(arguments), "1.0", "{arguments}");
-        }
-    }
-
-    #[test]
-    fn another_channel_may_report_the_end_of_a_call() {
-        let uniqueid = |arguments| read(arguments).arrival.uniqueid.as_str().to_owned();
-        assert_eq!(uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"), "pbx1-1795206437.7");
-        for arguments in ["ANSWER,16,61,70,42,pbx1,", "ANSWER,16,61,70,42,pbx1", "ANSWER"] {
+        assert_eq!(
+            uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"),
+            "pbx1-1795206437.7"
+        );
+        for arguments in [
+            "ANSWER,16,61,70,42,pbx1,",
+            "ANSWER,16,61,70,42,pbx1",
+            "ANSWER",
+        ] {
             assert_eq!(uniqueid(arguments), "1.0", "{arguments}");
         }
     }

@@ -463,7 +463,10 @@ async fn an_endpoint_gets_into_no_context_that_the_operator_has_not_listed() {
     assert_eq!(changed["pjsipEndpoint"]["context"], "agents");
     let errors = admin.put(&one, context("from-internal")).await.expect(400);
     let message = errors["errors"]["pjsip"]["endpoint"]["context"][0].as_str();
-    assert!(message.unwrap().contains("capconduit-none, agents"), "{errors}");
+    assert!(
+        message.unwrap().contains("capconduit-none, agents"),
+        "{errors}"
+    );
 
     // Rows from before are shown, and changed in all else.
     let old = "update pjsip_endpoints set context = 'from-internal'";
@@ -473,7 +476,10 @@ async fn an_endpoint_gets_into_no_context_that_the_operator_has_not_listed() {
     let change = json!({"pjsip": {"endpoint": {"context": "from-internal", "allow": "opus"}}});
     let changed = admin.put(&one, change).await.expect(200);
     assert_eq!(changed["pjsipEndpoint"]["allow"], "opus");
-    admin.put(&one, context("capconduit-none")).await.expect(200);
+    admin
+        .put(&one, context("capconduit-none"))
+        .await
+        .expect(200);
     admin.put(&one, context("from-internal")).await.expect(400);
 }
 
