@@ -561,6 +561,9 @@ case_check() {
     expect 'check does not compare the longest call' says_that 'ok .*: no call lasts longer'
     expect 'check does not compare the AGI port' says_that 'ok .*: its dialplan asks a daemon on port'
     expect 'check does not compare clocks' says_that 'ok .*: its clock agrees'
+    # Bound to no address, sound would make Asterisk look up its host's name.
+    cli pjsip show endpoint a-busy >"$LAB/endpoint.log"
+    expect 'a call centre has no transport' grep -qE '^ transport +: transport-udp' "$LAB/endpoint.log"
     cli dialplan set global MAX_CALL_SECONDS 99999 >/dev/null
     cli dialplan set global AGI_URL agi://127.0.0.1:9 >/dev/null
     cli dialplan set global AGI_URL_BACKUP agi://127.0.0.1:9 >/dev/null
