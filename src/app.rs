@@ -333,6 +333,7 @@ fn api_settings(config: &Config) -> http::api::Settings {
             .as_ref()
             .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
+        contexts: config.pjsip.contexts.clone(),
         session_idle: http.session_idle,
         session_age: http.session_age,
         remember: http.remember,

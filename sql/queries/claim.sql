@@ -31,7 +31,7 @@ with same_turn as materialized (
       and ($1::bigint is null or exists (select from call_to_go_on))
       and clock_timestamp() < $25::timestamptz
       and not exists (select from calls
-                      where ended_at >= $26 and asterisk_uniqueid = $4::varchar and channel = $6::varchar
+                      where ended_at >= $26 and asterisk_uniqueid = $4::varchar and channel in ($6::varchar, '')
                         and call_id is distinct from $33::bigint)
     for no key update
 ), slot as (

@@ -17,7 +17,7 @@ with call_to_go_on as (
            $29::text, $30::timestamptz, $31::varchar
     where $1::bigint is null and clock_timestamp() < $26
       and not exists (select from calls
-                      where ended_at >= $25 and asterisk_uniqueid = $2::varchar and channel = $4::varchar
+                      where ended_at >= $25 and asterisk_uniqueid = $2::varchar and channel in ($4::varchar, '')
                         and call_id is distinct from $32::bigint)
     returning call_id, started_at
 ), the_call as (

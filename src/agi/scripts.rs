@@ -116,11 +116,7 @@ fn arrival(
     Ok(Arrival {
         uniqueid,
         linkedid: said.linkedid.as_deref().and_then(LinkedId::parse),
-        channel: text(environment.channel)
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(MAX_CHANNEL_CHARS)
-            .collect(),
+        channel: channel_name(&text(environment.channel)),
         did: DialledNumber::from_untrusted(&dialled),
         caller: CallerId::from_untrusted(
             &text(environment.caller_number),
@@ -129,6 +125,13 @@ fn arrival(
         system_name: said.system_name.as_deref().and_then(SystemName::parse),
         peer: Some(peer.ip().to_canonical()),
     })
+}
+
+fn channel_name(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_CHANNEL_CHARS)
+        .collect()
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {

@@ -308,7 +308,7 @@ pub fn decode_info(body: &[u8]) -> Result<ServerIdentity, serde_json::Error> {
 }
 
 /// `2026-11-21T01:02:03.456+0000`: Asterisk's offset has no colon.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 

@@ -106,6 +106,35 @@ struct ModuleBody {
     status: String,
 }
 
+#[derive(Deserialize)]
+struct VariableBody {
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct PingBody {
+    asterisk_id: String,
+    timestamp: String,
+}
+
+/// What Asterisk answers to a ping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pong {
+    /// Its entity id.
+    pub entity_id: String,
+    /// Its clock.
+    pub at: Option<jiff::Timestamp>,
+}
+
+/// One setting of a configured object.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Setting {
+    /// Its name, as in `pjsip.conf`.
+    pub attribute: String,
+    /// Its value.
+    pub value: String,
+}
+
 /// The REST side of one Asterisk server.
 #[derive(Clone)]
 pub struct Rest {
@@ -222,6 +251,70 @@ impl Rest {
             .request(Method::PUT, &path)
             .json(&serde_json::json!({ "allowed": allowed }));
         self.send(&path, request).await.map(drop)
+    }
+
+    /// A global variable of the dialplan. `None`: it is not set.
+    pub async fn variable(&self, name: &str) -> Result<Option<String>, Error> {
+        let path = "/ari/asterisk/variable";
+        let mut url = self.server.http_url(path);
+        url.query_pairs_mut().append_pair("variable", name);
+        let request = self.client.get(url);
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        let body: Option<VariableBody> = self.found(path, request).await?;
+        Ok(body
+            .map(|body| body.value)
+            .filter(|value| !value.is_empty()))
+    }
+
+    /// Settings of an endpoint as Asterisk uses them, wherever it has them from. `None`: there is no such endpoint.
+    pub async fn endpoint(&self, id: &str) -> Result<Option<Vec<Setting>>, Error> {
+        let path = format!("/ari/asterisk/config/dynamic/res_pjsip/endpoint/{id}");
+        self.found(&path, self.request(Method::GET, &path)).await
+    }
+
+    /// Whether Asterisk finds the address of that id.
+    pub async fn has_aor(&self, id: &str) -> Result<bool, Error> {
+        let path = format!("/ari/asterisk/config/dynamic/res_pjsip/aor/{id}");
+        let found: Option<Vec<Setting>> =
+            self.found(&path, self.request(Method::GET, &path)).await?;
+        Ok(found.is_some())
+    }
+
+    /// Who this Asterisk is and what its clock says.
+    pub async fn ping(&self) -> Result<Pong, Error> {
+        let path = "/ari/asterisk/ping";
+        let body = self.send(path, self.request(Method::GET, path)).await?;
+        let body: PingBody = serde_json::from_slice(&body).map_err(|source| Error::Malformed {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Pong {
+            entity_id: body.asterisk_id,
+            at: event::parse_time(&body.timestamp),
+        })
+    }
+
+    /// The answer, if there is what was asked for.
+    async fn found<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Error> {
+        match self.send(path, request).await {
+            Ok(body) => {
+                serde_json::from_slice(&body)
+                    .map(Some)
+                    .map_err(|source| Error::Malformed {
+                        path: path.to_owned(),
+                        source,
+                    })
+            }
+            Err(Error::Status {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

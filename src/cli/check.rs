@@ -10,12 +10,14 @@ use futures_util::TryStreamExt as _;
 use jiff::SignedDuration;
 
 use crate::app;
-use crate::ari::rest::Rest;
+use crate::ari::rest::{self, Rest};
 use crate::clock;
 use crate::config::Config;
-use crate::domain::Language;
+use crate::domain::{Language, UserId};
 use crate::recording::{self, Places};
 use crate::storage::{Key, Storage};
+use crate::store::clients::ClientRow;
+use crate::store::request::Reach;
 use crate::store::{Store, migrate};
 use crate::telemetry::Chain;
 use crate::transcription::models::{self, CheckError};
@@ -30,6 +32,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     good("configuration", "is complete");
     check_database(config, &mut report).await;
     check_asterisk(config, &mut report).await;
+    check_host_name(config).await;
     check_recording(config, &mut report).await;
     check_transcription(config, &mut report).await;
     check_port(config, &mut report).await;
@@ -99,6 +102,7 @@ async fn check_database(config: &Config, report: &mut Report) {
         Ok(store) => store.ping().await.map_err(|e| Chain(&e).to_string()),
         Err(error) => Err(Chain(&error).to_string()),
     };
+    check_api_roles(config, report).await;
     match pooled {
         Ok(()) => good("database role", "the daemon may switch to capconduit_app"),
         Err(problem) => report.bad(
@@ -109,6 +113,27 @@ async fn check_database(config: &Config, report: &mut Report) {
     }
 }
 
+/// The API works in a role of its own for each request.
+async fn check_api_roles(config: &Config, report: &mut Report) {
+    let Ok(store) = Store::new(&app::store_settings(config)) else {
+        // Said elsewhere.
+        return;
+    };
+    for (role, reach) in [
+        ("capconduit_api", Reach::Tenant(UserId(0))),
+        ("capconduit_admin", Reach::Everything),
+    ] {
+        match store.request(reach).await {
+            Ok(_) => good("database role", &format!("the API may switch to {role}")),
+            Err(error) => report.bad(
+                "database role",
+                &Chain(&error).to_string(),
+                &format!("as a superuser: grant {role} to <the user of database.url>"),
+            ),
+        }
+    }
+}
+
 async fn check_asterisk(config: &Config, report: &mut Report) {
     if config.asterisk.is_empty() {
         note(
@@ -116,6 +141,8 @@ async fn check_asterisk(config: &Config, report: &mut Report) {
             "none is configured: slots rest on the dialplan's reports and the hard time limit",
         );
     }
+    let client = some_client(config).await;
+    let mut seen: Vec<Identity> = Vec::new();
     for asterisk in &config.asterisk {
         let what = format!("asterisk {}", asterisk.name);
         let rest = match app::ari_server(asterisk, config) {
@@ -127,14 +154,265 @@ async fn check_asterisk(config: &Config, report: &mut Report) {
             }
         };
         match rest {
-            Ok(rest) => check_answers(&what, &rest, report).await,
+            Ok(rest) => {
+                if !check_answers(&what, &rest, report).await {
+                    continue;
+                }
+                match check_settings(&what, &rest, config, client.as_deref(), report).await {
+                    Ok(identity) => seen.push(identity),
+                    Err(error) => bad_ari(&what, &error, report),
+                }
+            }
             Err(error) => bad_ari(&what, &error, report),
+        }
+    }
+    check_identities(&seen, report);
+}
+
+/// Who an Asterisk says it is.
+struct Identity {
+    /// Which `[[asterisk]]`.
+    what: String,
+    system_name: Option<String>,
+    entity_id: String,
+}
+
+/// Calls are told apart by the Asterisk they are on.
+fn check_identities(seen: &[Identity], report: &mut Report) {
+    for (n, one) in seen.iter().enumerate() {
+        if seen.len() > 1 && one.system_name.is_none() {
+            report.bad(
+                &one.what,
+                "has no system name, and there are several: their calls cannot be told apart",
+                "set `systemname` in its asterisk.conf to a name of its own and restart it",
+            );
+        }
+        for other in &seen[..n] {
+            if one.entity_id == other.entity_id {
+                report.bad(
+                    &one.what,
+                    &format!("is the same Asterisk as {}, or a copy of it (entity id {})", other.what, one.entity_id),
+                    "name each Asterisk once; a copied one needs an `entityid` of its own in asterisk.conf",
+                );
+            } else if one.system_name.is_some() && one.system_name == other.system_name {
+                let name = one.system_name.as_deref().unwrap_or_default();
+                report.bad(
+                    &one.what,
+                    &format!(
+                        "has the system name of {}, {name}: their calls cannot be told apart",
+                        other.what
+                    ),
+                    "give each a `systemname` of its own in asterisk.conf and restart it",
+                );
+            }
         }
     }
 }
 
+/// The identifier of an active client that can be dialled, to ask Asterisk for.
+async fn some_client(config: &Config) -> Option<String> {
+    let store = Store::new(&app::store_settings(config)).ok()?;
+    let (clients, _) = store.clients(Some("active"), 100, 0).await.ok()?;
+    let complete = |client: &ClientRow| client.endpoint.is_some() && client.aor.is_some();
+    clients
+        .into_iter()
+        .find(complete)
+        .map(|c| c.client_identifier)
+}
+
+/// What differs between Asterisk's configuration and ours.
+async fn check_settings(
+    what: &str,
+    rest: &Rest,
+    config: &Config,
+    client: Option<&str>,
+    report: &mut Report,
+) -> Result<Identity, rest::Error> {
+    let asked_at = clock::now();
+    let pong = rest.ping().await?;
+    if let Some(at) = pong.at {
+        // Its clock was read between our question and its answer.
+        let behind = asked_at.duration_since(at);
+        let ahead = at.duration_since(clock::now());
+        let offset = behind.max(ahead);
+        if offset > MAX_CLOCK_OFFSET {
+            let direction = if behind > ahead { "behind" } else { "ahead of" };
+            report.bad(
+                what,
+                &format!(
+                    "its clock is {} s {direction} this host's",
+                    offset.as_secs()
+                ),
+                "run NTP on both hosts",
+            );
+        } else {
+            good(what, "its clock agrees with this host's");
+        }
+    }
+    match client {
+        Some(client) => check_endpoint(what, rest, client, report).await?,
+        None => note(
+            what,
+            "there is no active client yet to look for in its realtime configuration",
+        ),
+    }
+    check_globals(what, rest, config, report).await?;
+    Ok(Identity {
+        what: what.to_owned(),
+        system_name: rest.variable("SYSTEMNAME").await?,
+        entity_id: pong.entity_id,
+    })
+}
+
+/// Does Asterisk find a call centre of the database, and as it should be?
+async fn check_endpoint(
+    what: &str,
+    rest: &Rest,
+    client: &str,
+    report: &mut Report,
+) -> Result<(), rest::Error> {
+    let remedy = "see its log, `odbc show` and `pjsip show endpoint`: driver, odbc.ini, password and rights of \
+                  capconduit_asterisk, sorcery.conf, extconfig.conf";
+    let Some(settings) = rest.endpoint(client).await? else {
+        let problem =
+            format!("does not find the endpoint {client} of the database: calls to it fail");
+        report.bad(what, &problem, remedy);
+        return Ok(());
+    };
+    if !rest.has_aor(client).await? {
+        let problem =
+            format!("does not find the address {client} of the database: calls to it fail");
+        report.bad(what, &problem, remedy);
+        return Ok(());
+    }
+    let is = |attribute: &str, wanted: &str| {
+        let found = settings.iter().find(|s| s.attribute == attribute);
+        found.is_none_or(|s| s.value == wanted)
+    };
+    if !is("identify_by", "ip") || !is("allow_transfer", "no") && !is("allow_transfer", "false") {
+        report.bad(
+            what,
+            &format!(
+                "knows the endpoint {client} by its name alone, or lets it transfer calls: a stranger may dial what its \
+                 context dials"
+            ),
+            "let sorcery.conf read the view ps_endpoints of the present schema; an endpoint of that name in pjsip.conf \
+             comes before it",
+        );
+    } else {
+        good(
+            what,
+            &format!("finds the call centre {client} in the database"),
+        );
+    }
+    Ok(())
+}
+
+/// Globals of the dialplan that must agree with our configuration.
+async fn check_globals(
+    what: &str,
+    rest: &Rest,
+    config: &Config,
+    report: &mut Report,
+) -> Result<(), rest::Error> {
+    let ours = config.routing.max_call.as_secs();
+    match rest.variable("MAX_CALL_SECONDS").await? {
+        None => note(
+            what,
+            "its dialplan has no MAX_CALL_SECONDS: see that no call lasts longer than routing.max_call_seconds",
+        ),
+        Some(theirs) => match theirs.parse::<u64>() {
+            Ok(theirs) if (1..=ours).contains(&theirs) => {
+                good(what, "no call lasts longer than routing.max_call_seconds");
+            }
+            _ => report.bad(
+                what,
+                &format!(
+                    "its dialplan ends calls after MAX_CALL_SECONDS = {theirs}, and routing.max_call_seconds is {ours}: a \
+                     longer call that is not seen counts as over"
+                ),
+                "make MAX_CALL_SECONDS in its extensions.conf at most routing.max_call_seconds, and more than 0",
+            ),
+        },
+    }
+    let mut asked = Vec::new();
+    for name in ["AGI_URL", "AGI_URL_BACKUP"] {
+        asked.extend(rest.variable(name).await?);
+    }
+    let port = config.agi.listen.port();
+    let names_us = |url: &String| agi_port(url) == Some(port);
+    if asked.is_empty() {
+        note(
+            what,
+            "its dialplan has no AGI_URL: see that it asks this daemon",
+        );
+    } else if asked.iter().any(names_us) {
+        good(what, &format!("its dialplan asks a daemon on port {port}"));
+    } else {
+        report.bad(
+            what,
+            &format!(
+                "its dialplan asks {}, and this daemon listens on {}",
+                asked.join(" and "),
+                config.agi.listen
+            ),
+            "make AGI_URL in its extensions.conf and agi.listen agree",
+        );
+    }
+    Ok(())
+}
+
+/// The port of `agi://HOST[:PORT]`.
+fn agi_port(url: &str) -> Option<u16> {
+    let host = url.strip_prefix("agi://")?.split('/').next()?;
+    // Colons of an IPv6 address are in brackets.
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.contains(']') => port.parse().ok(),
+        _ => Some(4573),
+    }
+}
+
+/// How long the name of this host may take to be looked up.
+const NAME_LIMIT: Duration = Duration::from_millis(500);
+
+/// Asterisk looks up the name of its host where sound is bound to no address.
+async fn check_host_name(config: &Config) {
+    let local = |url: &reqwest::Url| {
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
+    };
+    let asterisk_is_here = config.asterisk.iter().any(|asterisk| local(&asterisk.url));
+    let Ok(name) = std::fs::read_to_string("/proc/sys/kernel/hostname") else {
+        return;
+    };
+    let name = name.trim();
+    if !asterisk_is_here {
+        return;
+    }
+    let looked_up = tokio::time::timeout(NAME_LIMIT, tokio::net::lookup_host((name, 0))).await;
+    let problem = match looked_up {
+        Ok(Ok(_)) => return good("host name", &format!("{name} can be looked up")),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} ms", NAME_LIMIT.as_millis()),
+    };
+    note(
+        "host name",
+        &format!(
+            "{name} cannot be looked up ({problem}), and where sound is bound to no address Asterisk does that for every \
+             call: add the name to /etc/hosts, or see MEDIA_ADDRESS in asterisk-config/README.md"
+        ),
+    );
+}
+
+/// More than this between the clocks of two hosts is told.
+const MAX_CLOCK_OFFSET: SignedDuration = SignedDuration::from_secs(2);
+
 /// What a call needs of Asterisk: asked of Asterisk itself, as its files may be anywhere.
-const NEEDED_MODULES: [(&str, &str); 5] = [
+const NEEDED_MODULES: [(&str, &str); 13] = [
     ("res_agi.so", "the dialplan cannot ask this daemon"),
     ("chan_pjsip.so", "no call comes or goes"),
     ("app_dial.so", "no target can be dialled"),
@@ -146,18 +424,46 @@ const NEEDED_MODULES: [(&str, &str); 5] = [
         "app_stack.so",
         "the hangup handler cannot report the end of a call",
     ),
+    (
+        "app_originate.so",
+        "the end of a call that its caller ended is not reported",
+    ),
+    ("app_mixmonitor.so", "calls end before they are dialled"),
+    (
+        "app_verbose.so",
+        "the dialplan breaks off where it would log",
+    ),
+    ("func_callerid.so", "the dialplan cannot see who calls"),
+    ("func_channel.so", "the hangup handler is not set"),
+    (
+        "func_global.so",
+        "calls from an IVR are billed from its answer",
+    ),
+    (
+        "func_strings.so",
+        "the dialplan cannot look at what it was told",
+    ),
+    (
+        "func_timeout.so",
+        "a daemon that hangs holds the call for ever",
+    ),
 ];
 
-async fn check_answers(what: &str, rest: &Rest, report: &mut Report) {
+/// Whether it is worth asking more.
+async fn check_answers(what: &str, rest: &Rest, report: &mut Report) -> bool {
     let info = match rest.info().await {
         Ok(info) => info,
-        Err(error) => return bad_ari(what, &error, report),
+        Err(error) => {
+            bad_ari(what, &error, report);
+            return false;
+        }
     };
     let major = info.version.split('.').next();
     let major = major.and_then(|v| v.parse::<u32>().ok());
     if major.is_some_and(|major| major < 20) {
         let problem = format!("is version {}", info.version);
-        return report.bad(what, &problem, "install Asterisk 20 or newer");
+        report.bad(what, &problem, "install Asterisk 20 or newer");
+        return false;
     }
     good(what, &format!("version {} answers on ARI", info.version));
     match rest.running_modules().await {
@@ -179,8 +485,12 @@ async fn check_answers(what: &str, rest: &Rest, report: &mut Report) {
                 good(what, "the modules a call needs are running");
             }
         }
-        Err(error) => bad_ari(what, &error, report),
+        Err(error) => {
+            bad_ari(what, &error, report);
+            return false;
+        }
     }
+    true
 }
 
 fn bad_ari(what: &str, error: &crate::ari::rest::Error, report: &mut Report) {
@@ -394,6 +704,7 @@ async fn check_transcription(config: &Config, report: &mut Report) {
 async fn check_port(config: &Config, report: &mut Report) {
     for (key, address) in [
         ("agi.listen", config.agi.listen),
+        ("http.listen", config.http.listen),
         ("ops.listen", config.ops.listen),
     ] {
         match tokio::net::TcpListener::bind(address).await {
@@ -409,5 +720,56 @@ async fn check_port(config: &Config, report: &mut Report) {
                 report.bad(key, &problem, "choose an address of this host");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_an_agi_address_is_read() {
+        for (url, port) in [
+            ("agi://127.0.0.1:4574", Some(4574)),
+            ("agi://127.0.0.1", Some(4573)),
+            ("agi://[::1]:4575", Some(4575)),
+            ("agi://[::1]", Some(4573)),
+            ("agi://pbx/route", Some(4573)),
+            ("hagi://pbx", None),
+            ("agi://pbx:x", None),
+        ] {
+            assert_eq!(agi_port(url), port, "{url}");
+        }
+    }
+
+    #[test]
+    fn several_asterisks_are_told_apart() {
+        let identity = |what: &str, system_name: Option<&str>, entity_id: &str| Identity {
+            what: what.to_owned(),
+            system_name: system_name.map(str::to_owned),
+            entity_id: entity_id.to_owned(),
+        };
+        let is_bad = |seen: &[Identity]| {
+            let mut report = Report { failed: false };
+            check_identities(seen, &mut report);
+            report.failed
+        };
+        assert!(!is_bad(&[identity("a", None, "1")]));
+        assert!(!is_bad(&[
+            identity("a", Some("a"), "1"),
+            identity("b", Some("b"), "2")
+        ]));
+        assert!(is_bad(&[
+            identity("a", Some("a"), "1"),
+            identity("b", None, "2")
+        ]));
+        assert!(is_bad(&[
+            identity("a", Some("a"), "1"),
+            identity("b", Some("b"), "1")
+        ]));
+        assert!(is_bad(&[
+            identity("a", Some("a"), "1"),
+            identity("b", Some("a"), "2")
+        ]));
     }
 }

@@ -96,6 +96,7 @@ pub const KEYS: &[Key] = &[
     number("routing.ring_budget_seconds", "120", 5, 3600),
     number("routing.max_call_seconds", "14400", 60, 86_400),
     number("routing.sweep_interval_seconds", "5", 1, 30),
+    key("pjsip.contexts", Fallback::Value("capconduit-none")),
     key("asterisk.<n>.name", Fallback::Required),
     key("asterisk.<n>.url", Fallback::Required),
     key("asterisk.<n>.username", Fallback::Required),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::{Claims, ServerName};
+use crate::domain::{Claims, ServerName, sip};
 use reader::Reader;
 
 pub use problem::{Error, Origin, Problem};
@@ -43,6 +43,8 @@ pub struct Config {
     pub dids: Dids,
     /// Decisions and their repair.
     pub routing: Routing,
+    /// `[pjsip]`.
+    pub pjsip: Pjsip,
     /// The Asterisk servers to observe. May be empty.
     pub asterisk: Vec<Asterisk>,
     /// Recordings.
@@ -134,6 +136,13 @@ pub struct Ops {
 pub struct Dids {
     /// Who may add numbers.
     pub claims: Claims,
+}
+
+/// `[pjsip]`.
+#[derive(Debug, Clone)]
+pub struct Pjsip {
+    /// Contexts that the API lets an endpoint have, beside `capconduit-none`.
+    pub contexts: Vec<String>,
 }
 
 /// `[routing]`.
@@ -343,6 +352,7 @@ impl Reader<'_> {
         let expected = "open, confirm or staff";
         let claims = self.parsed("dids.claims", expected, Claims::parse);
         let routing = self.routing();
+        let pjsip = self.pjsip();
         let asterisk = self.asterisk();
         let recording = self.recording();
         let transcription = self.transcription();
@@ -357,6 +367,7 @@ impl Reader<'_> {
             ops: ops?,
             dids: Dids { claims: claims? },
             routing: routing?,
+            pjsip: pjsip?,
             asterisk,
             recording: recording?,
             transcription: transcription?,
@@ -476,6 +487,16 @@ impl Reader<'_> {
             self.note(path, self.origin(path), message);
         }
         Some(routing)
+    }
+
+    fn pjsip(&mut self) -> Option<Pjsip> {
+        let expected = "names of dialplan contexts, separated by commas";
+        let contexts = self.parsed("pjsip.contexts", expected, |text| {
+            let names: Vec<_> = sip::names(text).map(str::to_owned).collect();
+            let sound = |name: &String| sip::is_name(name) && name.len() <= 80;
+            names.iter().all(sound).then_some(names)
+        })?;
+        Some(Pjsip { contexts })
     }
 
     fn asterisk(&mut self) -> Vec<Asterisk> {

@@ -78,7 +78,9 @@ pub(super) fn is_same_channel(
         (Some(stored), Some(seen)) => Some(stored == seen),
         _ => None,
     };
-    if same_system == Some(false) || same_server == Some(false) || call.channel != arrival.channel {
+    // Where another channel reported its end, the name may not have been told.
+    let other_channel = call.channel != arrival.channel && !call.channel.is_empty();
+    if same_system == Some(false) || same_server == Some(false) || other_channel {
         return false;
     }
     let known = same_system.is_some() || same_server.is_some();

@@ -244,6 +244,10 @@ impl Engine {
         cause: Option<HangupCause>,
         heard: Instant,
     ) -> Result<(), Error> {
+        // What was reported says more than that the channel is gone.
+        if self.late.is_about(&channel.uniqueid) {
+            self.settle_late_reports().await?;
+        }
         if let Some((call, attempt)) = self.sightings.take_waiting(server, &channel.uniqueid) {
             let freed = (self
                 .store

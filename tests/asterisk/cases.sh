@@ -431,6 +431,216 @@ case_hangup_while_asking() {
     eventually 10 'no slot is held for callers who have gone' nothing_open
 }
 
+# Both daemons accept and say nothing, as a stopped one does, or a socket unit without its service. Whoever hangs
+# up, every channel goes; and no record is lost when the daemons go on.
+case_silent_daemons() {
+    local since name number carriers=()
+    daemon_up two
+    call ${N}401 ANSWERED 1 none
+    call ${N}401 ANSWERED 1 none
+    place carrier.xml -r 50 -d 3000
+    carriers+=("$CARRIER")
+    # This caller gives up while it rings. The sweep may be the first to settle that, and then says FAILED.
+    BATCH+=("${N}402;+14155559000;any")
+    expect_call any-ringing ${N}402 '' 1 none
+    place carrier-cancel.xml -d 2500
+    carriers+=("$CARRIER")
+    eventually 5 'two calls talk' usage_is k-talk 0 2
+    eventually 3 'one call rings' ringing k-slow 1
+    # This one's agent hangs up, after 700 ms.
+    call ${N}102 ANSWERED 1 none
+    place carrier-wait.xml
+    carriers+=("$CARRIER")
+    eventually 5 'another call talks' legs o-bye 1
+    for name in one two; do signal_pid STOP "${DAEMON_PID[$name]}"; done
+    for CARRIER in "${carriers[@]}"; do heard "$CARRIER" 10; done
+    since=$EPOCHREALTIME
+    eventually 10 'daemons silent: no channel is left' no_channels
+    within 5000 "$since" 'daemons silent: the last channel is gone'
+
+    # Nobody answers the question either.
+    call ${N}501 ANSWERED 0 none
+    since=$EPOCHREALTIME
+    place carrier.xml -d 500
+    eventually 10 'daemons silent: the fallback answers' legs fallback 1
+    within 7500 "$since" 'daemons silent: the fallback answers'
+    heard "$CARRIER"
+    since=$EPOCHREALTIME
+    eventually 10 'daemons silent: no channel is left of a call of the fallback' no_channels
+    within 5000 "$since" 'daemons silent: the channel of a call of the fallback is gone'
+
+    # The first daemon gives nothing: the second one hears of the end, of a call that it never decided.
+    call ${N}501 ANSWERED 0 none
+    number=$CALLER_NUMBER
+    place carrier.xml -d 3000
+    eventually 10 'daemons silent: the fallback answers again' legs fallback 1
+    signal_pid CONT "${DAEMON_PID[two]}"
+    eventually 5 'the second daemon goes on' daemon_ready two
+    heard "$CARRIER"
+    eventually 5 'the second daemon logs a call that ended while the first was silent' sql_is 1 "
+        select count(*) from call_logs where caller_id_num = '$number' and timestamp_end is not null"
+    signal_pid CONT "${DAEMON_PID[one]}"
+    eventually 5 'the first daemon goes on' daemon_ready one
+    # What waited in its socket is read, and changes nothing; `books` looks for a second row.
+    eventually 5 'it is over' nothing_open
+    eventually 5 'all is logged' all_logged
+}
+
+# The caller was answered before, by an IVR that talks for two seconds. Without ARI only the dialplan tells how long
+# was talked.
+case_answered_before() {
+    local nobody
+    free_port nobody
+    daemon_kill one
+    daemon_configure one "$nobody"
+    daemon_start one
+    eventually 10 'the daemon answers' ari_is_missing
+    # -d: how long the caller stays from the answer of the IVR.
+    through_ivr ${N}402 ANSWERED 1
+    place carrier.xml -d 7000
+    through_ivr ${N}105 NOANSWER 1
+    place carrier-wait.xml
+    through_ivr ${N}103 ANSWERED 2
+    place carrier.xml -d 4500
+    through_ivr ${N}102 ANSWERED 1
+    place carrier-wait.xml
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    eventually 5 'all is logged' all_logged
+    note "$(sql "select string_agg(format('%s %s: %s s, talked %s s', right(incoming_did_number, 3), call_status, duration_seconds, billsec_seconds), ', ') from call_logs")"
+    # 2 s IVR, 3 s ringing, 2 s talking; a busy machine rings longer.
+    expect 'billsec with ringing after the IVR' billed ${N}402 1 2
+    expect 'billsec of a call nobody answered' billed ${N}105 0 0
+    expect 'billsec of a second target' billed ${N}103 1 2
+    expect 'billsec of a call that the agent ended' billed ${N}102 0 1
+    daemon_kill one
+    daemon_configure one
+    daemon_up one
+}
+through_ivr() { # DID STATUS ATTEMPTS
+    CALLER=$((CALLER + 1))
+    CALLER_NUMBER=+1415$((5550000 + CALLER))
+    BATCH+=("i$1;$CALLER_NUMBER;any")
+    # The carrier hears 200 of the IVR, whatever becomes of the call.
+    printf '%s,%s,%s,%s,%s,%s\n' "any-$CALLER_NUMBER" "$1" "$2" "$3" '' surely >>"$LAB/placed.csv"
+}
+billed() { sql_is t "select bool_and(billsec_seconds between $2 and $3) and count(*) = 1 from call_logs where incoming_did_number = '$1'"; }
+
+# Our parts in a PBX that has its own: phones known by their user names, a context that dials out over a trunk, and
+# call centres whose rows name that context.
+case_merged() {
+    local lab=$ASTERISK since
+    asterisk_stop "$ASTERISK"
+    merged_render "$LAB/merged"
+    ASTERISK=$LAB/merged
+    asterisk_start "$ASTERISK"
+    eventually 40 'the daemon is in sync with the other Asterisk' daemon_ready one
+
+    # What the trunk is there for.
+    merged_dials 101
+    eventually 5 'a phone of the PBX does not reach the trunk' trunk_calls 1
+
+    # A stranger who says that it is a call centre.
+    merged_dials g-open
+    expect 'a stranger was not refused' [ "$MERGED_GOT" = 401 ]
+    merged_dials g-refer
+    expect 'another stranger was not refused' [ "$MERGED_GOT" = 401 ]
+    call ${N}981 ANSWERED 1 none
+    place carrier.xml -d 500
+    heard "$CARRIER"
+
+    # A call centre that would send its caller out over the trunk.
+    call ${N}982 ANSWERED 1 none
+    place carrier.xml -d 2000
+    heard "$CARRIER"
+    eventually 5 'a call centre tries to transfer, and may not' grep -q 'refer declined' "$LAB/refer.calls"
+    expect 'a stranger or a call centre reached the trunk' trunk_calls 1
+
+    # Such rows stay as they are.
+    expect 'a row lost its context' sql_is 2 "select count(*) from pjsip_endpoints where context = 'from-internal'"
+    eventually 5 'all is logged' all_logged
+    asterisk_stop "$ASTERISK"
+    ASTERISK=$lab
+    asterisk_start "$ASTERISK"
+    eventually 40 'the daemon is in sync again' daemon_ready one
+}
+trunk_calls() { [ "$(grep -o 'PJSIP/provider-[0-9a-f]*' "$LAB/samples" | sort -u | wc -l)" -eq "$1" ]; }
+# merged_dials USER: somebody not at the carrier's address, whose From names USER, dials 9004455. Sets MERGED_GOT.
+merged_dials() {
+    local log
+    BATCH+=("9004455;$1;any")
+    place carrier.xml -i 127.0.0.3 -d 500
+    heard "$CARRIER"
+    read -r log _ <<<"${CARRIER_LOG[$CARRIER]}"
+    MERGED_GOT=$(sed -n 's/.* got=\([0-9]*\).*/\1/p' "$log.calls")
+}
+merged_render() {
+    mkdir -p "$1"
+    cp "$ASTERISK/ari-password" "$1/"
+    lab_render "$1"
+    sed -i 's/^endpoint_identifier_order = .*/endpoint_identifier_order = ip,username,anonymous/' "$1/pjsip.conf"
+    printf 'load = %s.so\n' res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous res_pjsip_refer \
+        res_pjsip_registrar >>"$1/modules.conf"
+    cat >>"$1/pjsip.conf" <<CONF
+
+[101]
+type = endpoint
+context = from-internal
+disallow = all
+allow = alaw
+direct_media = no
+
+[provider]
+type = endpoint
+context = from-provider
+disallow = all
+allow = alaw
+direct_media = no
+aors = provider
+
+[provider]
+type = aor
+contact = sip:127.0.0.1:${CENTRE_PORT[trunk]}
+CONF
+    cat >>"$1/extensions.conf" <<'CONF'
+
+[from-internal]
+exten => _9X.,1,Dial(PJSIP/${EXTEN:1}@provider,20)
+CONF
+    [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$1"
+}
+
+# What `capconduit check` finds in a running Asterisk.
+case_check() {
+    expect "all is well, and check says: $(check_says FAIL)" check_is 0
+    expect 'check does not look for a call centre' says_that 'ok .*: finds the call centre'
+    expect 'check does not compare the longest call' says_that 'ok .*: no call lasts longer'
+    expect 'check does not compare the AGI port' says_that 'ok .*: its dialplan asks a daemon on port'
+    expect 'check does not compare clocks' says_that 'ok .*: its clock agrees'
+    # Bound to no address, sound would make Asterisk look up its host's name.
+    cli pjsip show endpoint a-busy >"$LAB/endpoint.log"
+    expect 'a call centre has no transport' grep -qE '^ transport +: transport-udp' "$LAB/endpoint.log"
+    cli dialplan set global MAX_CALL_SECONDS 99999 >/dev/null
+    cli dialplan set global AGI_URL agi://127.0.0.1:9 >/dev/null
+    cli dialplan set global AGI_URL_BACKUP agi://127.0.0.1:9 >/dev/null
+    sql 'revoke select on ps_aors from capconduit_asterisk' >/dev/null
+    expect 'check finds nothing' check_is 1
+    expect 'check does not see a longer call' says_that 'FAIL .*MAX_CALL_SECONDS = 99999'
+    expect 'check does not see that the dialplan asks somebody else' says_that 'FAIL .*its dialplan asks agi://127.0.0.1:9'
+    expect 'check does not see that call centres are not found' says_that 'FAIL .*does not find the address'
+    sql 'grant select on ps_aors to capconduit_asterisk' >/dev/null
+    cli dialplan set global MAX_CALL_SECONDS 14400 >/dev/null
+    cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    cli dialplan set global AGI_URL_BACKUP "$(agi_url two)" >/dev/null
+    expect "all is well again, and check says: $(check_says FAIL)" check_is 0
+}
+check_is() {
+    local status=0
+    "$BINARY" --config "$LAB/one.toml" check >"$LAB/check.log" 2>&1 || status=$?
+    [ "$status" -eq "$1" ]
+}
+says_that() { grep -qE "^$1" "$LAB/check.log"; }
+check_says() { "$BINARY" --config "$LAB/one.toml" check 2>&1 | grep -A1 "^$1" || true; }
+
 # The daemon does not see Asterisk: wrong password, wrong port.
 case_ari_away() {
     local dead_port ports=("$ARI_PORT" 0) passwords=(wrong "$ARI_PASSWORD") i

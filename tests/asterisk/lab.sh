@@ -52,15 +52,26 @@ lab_start() {
         die 'capconduit migrate failed'
     }
     lab_start_centres
+    lab_render "$ASTERISK"
+    lab_add_voices
+    ARI_PASSWORD=$(cat "$ASTERISK/ari-password")
+    # As the user of the database, whose socket it needs.
+    [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$ASTERISK"
+    asterisk_start "$ASTERISK"
+}
+
+# lab_render OUT_DIR: the configuration of an Asterisk with the ports of the lab.
+lab_render() {
     SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
         PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
         FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 599)) SYSTEM_NAME=lab \
-        "$REPO_ROOT/scripts/render-asterisk-config" "$ASTERISK"
+        "$REPO_ROOT/scripts/render-asterisk-config" "$1"
     # Endpoint and aor: the aor that a `PJSIP/trunk/sip:...` names is looked up in the database.
-    cat >>"$ASTERISK/pjsip.conf" <<CONF
+    cat >>"$1/pjsip.conf" <<CONF
 
 [fallback]
 type = endpoint
+transport = transport-udp
 context = capconduit-none
 disallow = all
 allow = ulaw,alaw
@@ -71,11 +82,14 @@ aors = fallback
 type = aor
 contact = sip:fallback@127.0.0.1:${CENTRE_PORT[fallback]}
 CONF
-    lab_add_voices
-    ARI_PASSWORD=$(cat "$ASTERISK/ari-password")
-    # As the user of the database, whose socket it needs.
-    [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$ASTERISK"
-    asterisk_start "$ASTERISK"
+    cat >>"$1/extensions.conf" <<'CONF'
+
+; An IVR: i<number> talks for two seconds and goes on to the number.
+[capconduit-inbound](+)
+exten => _i.,1,Answer()
+ same => n,Wait(2)
+ same => n,Goto(capconduit-inbound,${EXTEN:1},1)
+CONF
 }
 
 # People who talk: Asterisk calls itself, once as the carrier's caller and once as the call centre. Both say
@@ -92,6 +106,7 @@ lab_add_voices() {
 
 [lab-loop]
 type = endpoint
+transport = transport-udp
 context = capconduit-none
 disallow = all
 allow = alaw
@@ -169,13 +184,15 @@ agi_url() { printf 'agi://127.0.0.1:%s\n' "${DAEMON_AGI[$1]}"; }
 
 lab_start_centres() {
     local name centre_port centre_media scenario variables=()
-    for name in answer bye busy silent refuse congested redirect dead slow fallback; do
+    for name in answer bye busy silent refuse congested redirect dead slow refer trunk fallback; do
         free_port centre_port
         free_port centre_media 8
         CENTRE_PORT[$name]=$centre_port
         variables+=(-v "$name=$centre_port")
         case "$name" in
-            answer | fallback) scenario=(uas-answer.xml -set ring 50) ;;
+            answer | trunk | fallback) scenario=(uas-answer.xml -set ring 50) ;;
+            # For one call: its log is written when sipp ends.
+            refer) scenario=(uas-refer.xml -set ring 50 -m 1 -trace_logs -log_file "$LAB/refer.calls") ;;
             slow) scenario=(uas-answer.xml -set ring 3000) ;;
             bye) scenario=(uas-answer-bye.xml -set ring 50 -d 700) ;;
             *) scenario=("uas-$name.xml") ;;

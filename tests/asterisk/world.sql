@@ -56,6 +56,8 @@ insert into lab.plan values
     ('database fresh', '+15550000703', 'priority', 20, 'b-fresh', :slow, 1, null, 0, 1),
     ('ari', '+15550000801', 'priority', 20, 'a-busy', :busy, 9, null, 0, 1),
     ('ari', '+15550000801', 'priority', 20, 'a-talk', :answer, 2, null, 1, 1),
+    ('merged', '+15550000981', 'priority', 20, 'g-open', :answer, 9, null, 0, 1),
+    ('merged refer', '+15550000982', 'priority', 20, 'g-refer', :refer, 9, null, 0, 1),
     ('crash', '+15550000901', 'priority', 20, 'c-talk', :answer, 2, null, 0, 1),
     ('crash slow', '+15550000902', 'priority', 20, 'c-slow', :slow, 1, null, 0, 1),
     ('record', '+15550000951', 'priority', 20, 'vbusy', :busy, 9, null, 0, 1),
@@ -74,6 +76,9 @@ select client_identifier, id, client_identifier, 'capconduit-none', 'all', 'ulaw
 insert into pjsip_aors (id, client_id, contact, max_contacts)
 select endpoint, c.id, format('sip:%s@127.0.0.1:%s;transport=udp', endpoint, port), 1
 from lab.plan join clients c on client_identifier = endpoint;
+
+-- Written straight to the table, as somebody did before capconduit.
+update pjsip_endpoints set context = 'from-internal' where id in ('g-open', 'g-refer');
 
 insert into dids (number, user_id, status)
 select distinct did, 1, case campaign when 'off' then 'inactive' else 'active' end from lab.plan;

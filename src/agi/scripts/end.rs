@@ -1,8 +1,10 @@
-//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>`: the call is over.
+//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>,<uniqueid>,<channel>`: the
+//! call is over.
 //!
 //! It may run in a hangup handler and hold the channel until it closes, so it says nothing and closes as
 //! soon as the engine has the report. `<dialled>` is optional: the reservation the dialplan last
-//! dialled on, or `fallback`, or empty for nothing. `<server>` too: what the Asterisk calls itself.
+//! dialled on, or `fallback`, or empty for nothing. `<server>` too: what the Asterisk calls itself; and `<uniqueid>`
+//! and `<channel>`: whose call it is, when another channel than its own reports.
 
 use std::net::SocketAddr;
 
@@ -15,7 +17,7 @@ use crate::{
         session::Session,
         wire::Environment,
     },
-    domain::{DialStatus, HangupCause, ReservationId},
+    domain::{DialStatus, HangupCause, ReservationId, UniqueId},
     routing::{Dialled, EndReport},
 };
 
@@ -25,8 +27,15 @@ pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<
         system_name: environment.argument(6),
         ..super::Said::default()
     };
+    let mut arrival = super::arrival(environment, peer, &said)?;
+    let of = argument(7);
+    if !of.is_empty() {
+        arrival.uniqueid = UniqueId::parse(&of).ok_or(Fault::NoUniqueId)?;
+        // The channel of the environment is the messenger's.
+        arrival.channel = super::channel_name(&argument(8));
+    }
     Ok(EndReport {
-        arrival: super::arrival(environment, peer, &said)?,
+        arrival,
         status: DialStatus::parse(&argument(1)),
         cause: HangupCause::parse(&argument(2)),
         answered_seconds: argument(3).parse().ok(),
@@ -80,6 +89,22 @@ mod tests {
         assert_eq!(report.answered_seconds, Some(61));
         assert_eq!(report.dialed_seconds, Some(70));
         assert_eq!(report.dialled, Dialled::Reservation(ReservationId(42)));
+    }
+
+    #[test]
+    fn another_channel_may_report_the_end_of_a_call() {
+        let uniqueid = |arguments| read(arguments).arrival.uniqueid.as_str().to_owned();
+        assert_eq!(
+            uniqueid("ANSWER,16,61,70,42,pbx1,pbx1-1795206437.7"),
+            "pbx1-1795206437.7"
+        );
+        for arguments in [
+            "ANSWER,16,61,70,42,pbx1,",
+            "ANSWER,16,61,70,42,pbx1",
+            "ANSWER",
+        ] {
+            assert_eq!(uniqueid(arguments), "1.0", "{arguments}");
+        }
     }
 
     #[test]

@@ -155,7 +155,12 @@ const DEPARTMENT: Field = Field::line("department", 0, 100).nullable();
 const NOTES: Field = Field::text("notes", 0, 20_000, Rule::Lines).nullable();
 const AORS: Field = Field::text("aors", 1, 200, NAMES)
     .about("Names of addresses; the client's own must be one of them.");
-const CONTEXT: Field = Field::text("context", 1, 80, NAME);
+const CONTEXT: Field = Field::text("context", 1, 80, NAME).about(
+    "Where calls that come from the endpoint enter the dialplan. `capconduit-none` leads nowhere; others are for the \
+     operator to list (`pjsip.contexts` of the configuration), since who gets into a context can dial what it dials.",
+);
+/// The context of call centres, which are dialled to and do not call in: it is empty.
+const NO_CONTEXT: &str = "capconduit-none";
 const TRANSPORT: Field = Field::text("transport", 0, 40, NO_NAME_OR_NAMES).nullable();
 const AUTH: Field = Field::text("auth", 0, 40, NO_NAME_OR_NAMES)
     .nullable()
@@ -210,7 +215,7 @@ static NEW_ENDPOINT: Form = Form {
     fields: &[
         Field::line("id", 1, 40).required(),
         AORS.required(),
-        CONTEXT.required(),
+        CONTEXT.default("\"capconduit-none\""),
         TRANSPORT,
         AUTH,
         OUTBOUND_AUTH,
@@ -517,7 +522,8 @@ async fn create(
             ),
         ));
     }
-    let written = Pjsip::of(identifier, None, None, None, new.pjsip)?;
+    let contexts = &api.settings.contexts;
+    let written = Pjsip::of(identifier, None, None, None, new.pjsip, contexts)?;
     let request = api.store.request(caller.reach()).await?;
     let id = request
         .create_client(&NewClient {
@@ -562,6 +568,7 @@ async fn update(
         row.aor.as_ref(),
         row.auth.as_ref(),
         change.pjsip,
+        &api.settings.contexts,
     )?;
     let before = Client::of(row);
     request
@@ -639,9 +646,10 @@ impl Pjsip {
         aor: Option<&AorRow>,
         auth: Option<&AuthRow>,
         given: GivenPjsip,
+        contexts: &[String],
     ) -> Result<Self, Problem> {
         let mut new_endpoint = match given.endpoint {
-            Some(given) => Some(given.upon(identifier, endpoint)?),
+            Some(given) => Some(given.upon(identifier, endpoint, contexts)?),
             None => endpoint.cloned(),
         };
         let new_aor = match given.aor {
@@ -698,12 +706,36 @@ impl Pjsip {
 }
 
 impl GivenEndpoint {
-    fn upon(self, identifier: &str, present: Option<&EndpointRow>) -> Result<EndpointRow, Problem> {
+    fn upon(
+        self,
+        identifier: &str,
+        present: Option<&EndpointRow>,
+        contexts: &[String],
+    ) -> Result<EndpointRow, Problem> {
         if let Some(aors) = &self.aors
             && !sip::names(aors).any(|name| name == identifier)
         {
             let must = format!("Must name the client's own address, {identifier}.");
             return Err(pjsip_field("endpoint", "aors", &must));
+        }
+        // A context that stands there already may stay, though it be listed no more.
+        let is_known = |context: &String| {
+            context == NO_CONTEXT
+                || contexts.contains(context)
+                || present.is_some_and(|row| row.context == *context)
+        };
+        if let Some(context) = &self.context
+            && !is_known(context)
+        {
+            let others = contexts.iter().filter(|other| *other != NO_CONTEXT);
+            let listed: Vec<_> = std::iter::once(NO_CONTEXT)
+                .chain(others.map(String::as_str))
+                .collect();
+            let must = format!(
+                "Must be one of: {}. The configuration lists them in pjsip.contexts.",
+                listed.join(", ")
+            );
+            return Err(pjsip_field("endpoint", "context", &must));
         }
         let mut row = match present {
             Some(present) => present.clone(),
@@ -712,10 +744,7 @@ impl GivenEndpoint {
                 transport: None,
                 aors: Some(identifier.to_owned()),
                 auth: None,
-                context: match &self.context {
-                    Some(context) => context.clone(),
-                    None => return Err(pjsip_field("endpoint", "context", MISSING)),
-                },
+                context: NO_CONTEXT.to_owned(),
                 disallow: Some("all".to_owned()),
                 allow: Some("ulaw,alaw,gsm".to_owned()),
                 direct_media: Some("no".to_owned()),

@@ -77,6 +77,8 @@ pub struct Settings {
     pub secure_cookies: bool,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Contexts that an endpoint may have, beside the one that leads nowhere.
+    pub contexts: Vec<String>,
     /// A session ends when not used for so long.
     pub session_idle: Duration,
     /// A session ends at this age.

@@ -281,15 +281,11 @@ async fn clients_are_listed_by_name_status_and_page() {
         .await
         .expect(400);
     assert!(errors["errors"]["pjsip"]["aor"]["contact"][0].is_string());
-    let errors = admin
-        .put(&bare, json!({"pjsip": {"endpoint": {"allow": "opus"}}}))
-        .await
-        .expect(400);
-    assert!(errors["errors"]["pjsip"]["endpoint"]["context"][0].is_string());
     let change =
-        json!({"pjsip": {"aor": {"contact": "sip:bare@127.0.0.1"}, "endpoint": {"context": "x"}}});
+        json!({"pjsip": {"aor": {"contact": "sip:bare@127.0.0.1"}, "endpoint": {"allow": "opus"}}});
     let changed = admin.put(&bare, change).await.expect(200);
     assert_eq!(changed["pjsipEndpoint"]["aors"], "bare");
+    assert_eq!(changed["pjsipEndpoint"]["context"], "capconduit-none");
     assert_eq!(changed["pjsipAor"]["qualify_frequency"], 60);
 }
 
@@ -355,6 +351,7 @@ async fn each_wrong_field_is_named_where_it_stands() {
         ("/pjsip/endpoint/aors", json!("other")),
         ("/pjsip/endpoint/context", json!("")),
         ("/pjsip/endpoint/context", json!("a\nb")),
+        ("/pjsip/endpoint/context", json!("from-internal")),
         ("/pjsip/endpoint/context", long(81)),
         ("/pjsip/endpoint/transport", json!("udp;x")),
         ("/pjsip/endpoint/transport", long(41)),
@@ -419,7 +416,6 @@ async fn what_is_missing_and_what_may_not_be_null_is_named() {
         ("/pjsip", "aor"),
         ("/pjsip/aor", "contact"),
         ("/pjsip/endpoint", "aors"),
-        ("/pjsip/endpoint", "context"),
         ("/pjsip/auth", "id"),
     ] {
         let mut body = with_auth("c", "auth_c");
@@ -449,6 +445,42 @@ async fn what_is_missing_and_what_may_not_be_null_is_named() {
     for nothing in [json!({}), json!({"clientIdentifier": "d"}), json!(null)] {
         admin.put(&one, nothing).await.expect(400);
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_into_no_context_that_the_operator_has_not_listed() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
+    let mut without = body("a");
+    let endpoint = without["pjsip"]["endpoint"].as_object_mut().unwrap();
+    endpoint.remove("context");
+    let (one, made) = created(&admin, without).await;
+    assert_eq!(made["pjsipEndpoint"]["context"], "capconduit-none");
+
+    // The test's configuration lists `agents`.
+    let context = |name: &str| json!({"pjsip": {"endpoint": {"context": name}}});
+    let changed = admin.put(&one, context("agents")).await.expect(200);
+    assert_eq!(changed["pjsipEndpoint"]["context"], "agents");
+    let errors = admin.put(&one, context("from-internal")).await.expect(400);
+    let message = errors["errors"]["pjsip"]["endpoint"]["context"][0].as_str();
+    assert!(
+        message.unwrap().contains("capconduit-none, agents"),
+        "{errors}"
+    );
+
+    // Rows from before are shown, and changed in all else.
+    let old = "update pjsip_endpoints set context = 'from-internal'";
+    server.db.run(old).await;
+    let seen = admin.get(&one).await.expect(200);
+    assert_eq!(seen["pjsipEndpoint"]["context"], "from-internal");
+    let change = json!({"pjsip": {"endpoint": {"context": "from-internal", "allow": "opus"}}});
+    let changed = admin.put(&one, change).await.expect(200);
+    assert_eq!(changed["pjsipEndpoint"]["allow"], "opus");
+    admin
+        .put(&one, context("capconduit-none"))
+        .await
+        .expect(200);
+    admin.put(&one, context("from-internal")).await.expect(400);
 }
 
 #[tokio::test]

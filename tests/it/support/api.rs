@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         public_origin: None,
         secure_cookies: false,
         trusted_proxies: vec![],
+        contexts: vec!["agents".to_owned()],
         session_idle: Duration::from_secs(3_600),
         session_age: Duration::from_secs(86_400),
         remember: Duration::from_secs(864_000),
