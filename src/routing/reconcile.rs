@@ -160,13 +160,11 @@ impl Engine {
             self.store.extend_calls(&alive).await?;
         }
         repairs.count();
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                self.gate.done(server);
-                Ok(repairs)
-            }
+        if let Some(error) = failed {
+            return Err(error);
         }
+        self.gate.done(server);
+        Ok(repairs)
     }
 
     /// That most calls end in one moment without a word is more likely our mistake than theirs, unless Asterisk was
