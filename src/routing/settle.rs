@@ -31,8 +31,10 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(900);
 /// What is known of the end of a call beyond its stored attempts.
 #[derive(Debug, Clone, Copy)]
 struct Ending {
-    /// When it was heard of. All times in the books are the database's: this is only how long ago it was.
-    heard: Instant,
+    /// How long ago it was heard of, when the database was asked for its time. All times in the books are the
+    /// database's. Taken before asking: so an end never counts as earlier than it came, and a question that was asked
+    /// before it is found out.
+    ago: Duration,
     /// Status of the last dial, if it was told.
     status: Option<DialStatus>,
     cause: Option<HangupCause>,
@@ -56,9 +58,9 @@ enum About {
 
 impl Ending {
     /// An end of which no more is known than that it has come.
-    fn unreported(heard: Instant) -> Self {
+    fn unreported(ago: Duration) -> Self {
         Self {
-            heard,
+            ago,
             status: None,
             cause: None,
             answered_seconds: None,
@@ -69,7 +71,7 @@ impl Ending {
 
     /// When it came, by the database's clock.
     fn at(&self, now: Timestamp) -> Timestamp {
-        let ago = SignedDuration::try_from(self.heard.elapsed()).unwrap_or_default();
+        let ago = SignedDuration::try_from(self.ago).unwrap_or_default();
         now.checked_sub(ago).unwrap_or(now)
     }
 
@@ -119,6 +121,7 @@ impl Engine {
         let _seat = (self.bulkhead)
             .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
             .await?;
+        let ago = heard.elapsed();
         let Some(settling) = self.store.settle(arrival.call()).await? else {
             return Ok(());
         };
@@ -138,7 +141,7 @@ impl Engine {
                 } else {
                     About::Attempt
                 },
-                ..Ending::unreported(heard)
+                ..Ending::unreported(ago)
             },
             settling.call.now,
         );
@@ -176,6 +179,7 @@ impl Engine {
         let _seat = (self.bulkhead)
             .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
             .await?;
+        let ago = heard.elapsed();
         // Twice: the question of this call may be claiming for it this very moment.
         let mut settling = self.store.settle(arrival.call()).await?;
         if settling.is_none() && !self.log_unrouted(report, heard).await? {
@@ -205,7 +209,7 @@ impl Engine {
             },
             answered_seconds: report.answered_seconds,
             about,
-            ..Ending::unreported(heard)
+            ..Ending::unreported(ago)
         };
         self.close(settling, &ending, &remaining).await
     }
@@ -260,6 +264,7 @@ impl Engine {
             None => Remaining::Nothing,
         };
         let seen = self.seen(server, channel);
+        let ago = heard.elapsed();
         let Some(settling) = self.store.settle_seen(self.seen_call(&seen)).await? else {
             return Ok(());
         };
@@ -267,7 +272,7 @@ impl Engine {
             "call ended without a report; its channel was seen to go");
         let ending = Ending {
             cause,
-            ..Ending::unreported(heard)
+            ..Ending::unreported(ago)
         };
         self.close(settling, &ending, &remaining).await
     }
@@ -296,10 +301,11 @@ impl Engine {
     ) -> Result<bool, Error> {
         let seen = self.seen(server, caller);
         let call = self.seen_call(&seen);
+        let ago = heard.elapsed();
         let Some((settling, open)) = self.unanswered_attempt(call, meant).await? else {
             return Ok(false);
         };
-        let at = Ending::unreported(heard).at(settling.call.now);
+        let at = Ending::unreported(ago).at(settling.call.now);
         debug!(call.uniqueid = %caller.uniqueid, offer.attempt = open.attempt, "attempt answered");
         let found = Some((&call, self.settings.node.as_str()));
         settling
@@ -338,7 +344,7 @@ impl Engine {
         if let Some((settling, open)) = found.await? {
             let ending = Ending {
                 about: About::Other,
-                ..Ending::unreported(Instant::now())
+                ..Ending::unreported(Duration::ZERO)
             };
             let end = attempt_end(&open, &ending, settling.call.now);
             settling.end_attempt(open.attempt, &end, None).await?;
@@ -364,7 +370,7 @@ impl Engine {
         };
         info!(call.id = %open.call_id, call.uniqueid = %caller.uniqueid, offer.attempt = attempt,
             "the target has left the call, which goes on without it: its slot is freed");
-        let ending = Ending::unreported(Instant::now());
+        let ending = Ending::unreported(Duration::ZERO);
         let end = attempt_end(&open, &ending, settling.call.now);
         Ok(settling.end_attempt(attempt, &end, None).await?)
     }
@@ -400,7 +406,7 @@ impl Engine {
         }
         let ending = Ending {
             lost: true,
-            ..Ending::unreported(Instant::now())
+            ..Ending::unreported(Duration::ZERO)
         };
         self.close(settling, &ending, &Remaining::Nothing).await?;
         Ok(true)
@@ -423,7 +429,7 @@ impl Engine {
         };
         let ending = Ending {
             lost: true,
-            ..Ending::unreported(Instant::now())
+            ..Ending::unreported(Duration::ZERO)
         };
         let end = attempt_end(&open, &ending, settling.call.now);
         settling.end_attempt(attempt, &end, None).await?;
@@ -435,7 +441,7 @@ impl Engine {
         let Some(settling) = self.store.settle_by_id(call_id).await? else {
             return Ok(());
         };
-        let ending = Ending::unreported(Instant::now());
+        let ending = Ending::unreported(Duration::ZERO);
         self.close(settling, &ending, &Remaining::Nothing).await
     }
 

@@ -289,6 +289,17 @@ async fn recorded(api: &Api, bytes: &[u8]) -> Result<i64, Problem> {
             "May have 50 characters at most in upper case.",
         ));
     }
+    let longer = |(billed, whole): (i32, i32)| billed > whole;
+    if record
+        .billsec_seconds
+        .zip(record.duration_seconds)
+        .is_some_and(longer)
+    {
+        return Err(Problem::field(
+            "billsecSeconds",
+            "Must not be more than durationSeconds: what is billed is a part of the call.",
+        ));
+    }
     let counts = status == "ANSWERED";
     let outcome = api
         .store

@@ -284,7 +284,7 @@ async fn a_record_is_stored_as_it_was_sent_and_counts_once() {
             "campaign_client_setting_id": 1, "incoming_did_number": DID, "caller_id_num": "+1555",
             "caller_id_name": "Carol", "duration_seconds": 60, "billsec_seconds": 50,
             "call_status": "ANSWERED", "hangup_cause_code": 16, "hangup_cause_text": "Normal Clearing",
-            "asterisk_uniqueid": "1.1", "asterisk_linkedid": "1.0", "refusal_reason": null, "attempts": 0,
+            "asterisk_uniqueid": "1.1", "asterisk_linkedid": "1.0", "refusal_reason": null, "attempts": 0, "server_name": null,
             "start": "1769860800.500000", "answered": "1769860805.000000", "end": "946684799.000000",
         })
     );
@@ -542,4 +542,15 @@ async fn what_is_no_record_at_all_is_refused() {
     assert_eq!(answer.status, 201, "{}", answer.text);
     assert_eq!(logged(&server).await, 1);
     assert_eq!(counted(&server).await, [1, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn more_billed_seconds_than_the_call_lasted_are_refused() {
+    let server = start("priority").await;
+    let body = with(
+        "1.7",
+        json!({ "callStatus": "Answered", "durationSeconds": 9, "billsecSeconds": 10 }),
+    );
+    let refused = server.internal().post(LOG, body).await.expect(400);
+    assert!(refused["errors"]["billsecSeconds"].is_array(), "{refused}");
 }

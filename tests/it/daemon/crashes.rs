@@ -277,10 +277,24 @@ async fn calls_of_before_a_restart_are_adopted_and_settled() {
     asterisk.set_channels(
         r#"[{"id":"1795.1","name":"PJSIP/trunk-1795.1","state":"Up",
              "dialplan":{"context":"x","exten":"s","priority":1,"app_name":"Dial",
-                         "app_data":"PJSIP/client1,20,g"}}]"#,
+                         "app_data":"PJSIP/client1,20,g"}},
+            {"id":"1795.2","name":"PJSIP/client1-00000002","state":"Up"}]"#,
     );
+    asterisk.set_bridges(Some(r#"[{"id":"b","channels":["1795.1","1795.2"]}]"#));
     let daemon = settings.start();
     eventually("confirmed", async || world.usage().await == (0, 1)).await;
+    // The target hangs up, then the dialplan reports; sixty seconds were talked.
+    asterisk.set_channels(r#"[{"id":"1795.1","name":"PJSIP/trunk-1795.1","state":"Up"}]"#);
+    asterisk.send(r#"{"type":"ChannelDestroyed","cause":16,"channel":{"id":"1795.2","name":"PJSIP/client1-00000002"}}"#);
+    // It lasted a while.
+    world
+        .db
+        .run(
+            "update call_attempts set answered_at = answered_at - interval '60 seconds';
+              update calls set started_at = started_at - interval '90 seconds';
+              update call_attempts set offered_at = offered_at - interval '90 seconds'",
+        )
+        .await;
     daemon
         .end("1795.1", &["ANSWER", "16", "60", "62"])
         .await

@@ -68,6 +68,14 @@ async fn ends_reported_during_an_outage_are_settled_after_it() {
     for uniqueid in ["1795.1", "1795.2"] {
         daemon.route(uniqueid, &[]).await.unwrap();
     }
+    // It lasted a while.
+    world
+        .db
+        .run(
+            "update calls set started_at = started_at - interval '90 seconds';
+              update call_attempts set offered_at = offered_at - interval '90 seconds'",
+        )
+        .await;
     door.set(Door::Closed);
     daemon.wait_component("database", "not ready").await;
     daemon

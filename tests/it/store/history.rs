@@ -164,13 +164,13 @@ async fn statements_of_a_call_know_one_partition_of_its_attempts() {
         .await;
     assert!(tables > 24, "{tables}");
     for (name, values) in [
-        ("call_under_way", "'u'"),
-        ("attempts_of_call", "'u'"),
+        ("call_under_way", "array['u']"),
+        ("attempts_of_call", "array['u']"),
         ("note_attempt_status", "1, 1, 'BUSY', null"),
-        ("confirm", "1, 1, now()"),
+        ("confirm", "1, 1, now(), 'event', null, null, null"),
         (
             "settle_attempt",
-            "1, true, 'released', now(), 'answered', null, null, null",
+            "1, 1, true, 'released', now(), 'answered', null, null, null, false, null, null",
         ),
     ] {
         let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
