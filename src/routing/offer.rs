@@ -36,6 +36,8 @@ enum Outcome {
     Overtaken,
     /// Another transaction holds a row of this link for longer than it is worth waiting: the next target.
     Locked(LinkId),
+    /// There are targets with room, but the rows of all of them are locked.
+    AllLocked,
 }
 
 /// What a decision will write.
@@ -109,6 +111,9 @@ impl Engine {
                     inquiry.locked.push(link);
                     inquiry.tries -= 1;
                 }
+                // From the first again: a lock may be gone by now.
+                Ok(Outcome::AllLocked) if may_retry => inquiry.locked.clear(),
+                Ok(Outcome::AllLocked) => return Err(Error::Locked),
                 Ok(Outcome::LookAgain) if may_retry => {}
                 Ok(Outcome::Overtaken) if may_retry => {
                     self.crowds.note(&inquiry.request.arrival.did);
@@ -279,7 +284,7 @@ impl Engine {
             }
             Plan::AllLocked => {
                 offering.abandon().await;
-                Err(Error::Locked)
+                Ok(Outcome::AllLocked)
             }
             // Nobody waits for the answer any more.
             _ if Instant::now() >= inquiry.request.deadline => {
