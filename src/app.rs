@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -65,6 +66,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         store.clone(),
         engine_settings(&config, servers_of(&config).await),
     );
+
+    keep_ends(&engine);
 
     // Everything that can fail for want of a port does so before anything is served.
     let (agi_listener, agi_origin) = agi_listener(&config)?;
@@ -152,6 +155,18 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     store.close();
     info!("capconduit has ended");
     Ok(())
+}
+
+/// Ends that wait for the database are kept on disk too, in the directory that systemd names to the unit.
+fn keep_ends(engine: &Engine) {
+    let Some(directory) = std::env::var_os("STATE_DIRECTORY") else {
+        return;
+    };
+    let directory = Path::new(&directory);
+    if let Err(error) = engine.keep_ends_in(directory) {
+        warn!(%error, directory = %directory.display(),
+            "ends that wait for the database are kept in memory only");
+    }
 }
 
 /// The database part of the configuration.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::metrics;
 use crate::store::history::{HistoryTable, Month, WhichMonth};
@@ -145,10 +145,15 @@ impl Chores {
             Ok(result) => result,
             Err(error) => {
                 metrics::housekeeping_failure(chore);
-                warn!(chore, error = %Chain(&error),
-                    "a chore of the housekeeping failed; it is tried again");
-                // Every other would say the same.
-                self.database_is_away = matches!(error, Error::Connection(_));
+                // That the database is away is told elsewhere, once; every other chore would say the same.
+                self.database_is_away = error.is_lost_connection();
+                if self.database_is_away {
+                    debug!(chore, error = %Chain(&error),
+                        "the housekeeping waits for the database");
+                } else {
+                    warn!(chore, error = %Chain(&error),
+                        "a chore of the housekeeping failed; it is tried again");
+                }
                 self.failures.push(Failure { chore, error });
                 T::default()
             }

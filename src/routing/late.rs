@@ -1,18 +1,19 @@
 //! Reports of ended calls that came while the database was away.
 //!
 //! The dialplan reports an end once and does not wait. What cannot be settled then is kept here, in order,
-//! and settled when the database is back. Bounded: beyond that, and after a crash of ours, the observers
-//! and the sweep end the calls with less detail.
+//! and settled when the database is back. Where the daemon has a directory of its own, it is on disk as well, for after a
+//! restart. Bounded: beyond that the observers and the sweep end the calls with less detail.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::domain::UniqueId;
-
+use super::spool::Spool;
 use super::{EndReport, Engine, Error};
+use crate::domain::UniqueId;
 
 /// Reports kept, about a minute of ends at 150 calls a second.
 const CAPACITY: usize = 10_000;
@@ -20,11 +21,25 @@ const CAPACITY: usize = 10_000;
 #[derive(Default)]
 pub(super) struct LateReports {
     queue: Mutex<VecDeque<(EndReport, Instant)>>,
+    spool: OnceLock<Arc<Spool>>,
 }
 
 impl LateReports {
-    /// Keeps a report with the time of the end it reports. `false` if there is no room.
+    /// Keeps a report with the time of the end it reports, on disk too. `false` if there is no room.
     pub(super) fn keep(&self, report: EndReport, at: Instant) -> bool {
+        if let Some(spool) = self.spool.get().map(Arc::clone) {
+            let report = report.clone();
+            // Writing waits for the disk, which must not hold up calls.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = spool.append(&report, at) {
+                    warn!(%error, "the end of a call is kept in memory only");
+                }
+            });
+        }
+        self.queue_up(report, at)
+    }
+
+    fn queue_up(&self, report: EndReport, at: Instant) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let room = queue.len() < CAPACITY;
         if room {
@@ -41,6 +56,21 @@ impl LateReports {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = queue.iter();
         waiting.any(|(report, _)| report.arrival.uniqueid == *uniqueid)
+    }
+
+    /// Nothing waits on disk where nothing waits in memory. A report that is kept this moment may be on disk after
+    /// that and be settled again after a restart, which changes nothing.
+    fn clear_spool(&self) {
+        let Some(spool) = self.spool.get().map(Arc::clone) else {
+            return;
+        };
+        if self.len() == 0 {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = spool.clear() {
+                    warn!(%error, "ends that are settled stay on disk; settling them again does no harm");
+                }
+            });
+        }
     }
 
     fn len(&self) -> usize {
@@ -62,6 +92,23 @@ impl LateReports {
 }
 
 impl Engine {
+    /// Keeps ends that wait for the database in this directory as well, and takes up those that a daemon left there.
+    pub fn keep_ends_in(&self, directory: &Path) -> std::io::Result<()> {
+        let (spool, waiting) = Spool::open(directory)?;
+        if !waiting.is_empty() {
+            info!(
+                calls = waiting.len(),
+                "ends of calls were left to be settled"
+            );
+        }
+        for (report, at) in waiting {
+            self.late.queue_up(report, at);
+        }
+        // Set once, at the start.
+        let _ = self.late.spool.set(Arc::new(spool));
+        Ok(())
+    }
+
     /// Settles what waits, until it is done or the database fails again. A report that meets a lock goes to the end of
     /// the queue, so that it does not keep the others waiting.
     pub(super) async fn settle_late_reports(&self) -> Result<(), Error> {
@@ -78,13 +125,14 @@ impl Engine {
                     return Err(error.into());
                 }
                 Err(error) if error.is_transient() => {
-                    self.late.keep(report, at);
+                    self.late.queue_up(report, at);
                 }
                 Err(error) => error!(call.uniqueid = %report.arrival.uniqueid, %error,
                     "the end of a call cannot be settled: it is left to the sweep"),
             }
         }
         if settled > 0 {
+            self.late.clear_spool();
             info!(
                 calls = settled,
                 "settled the ends reported while the database was away"

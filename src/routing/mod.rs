@@ -15,6 +15,7 @@ mod reconcile;
 mod servers;
 mod settle;
 mod sightings;
+mod spool;
 mod sweep;
 
 use std::net::IpAddr;

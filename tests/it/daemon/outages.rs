@@ -60,6 +60,47 @@ async fn a_database_that_goes_silent_is_given_up_in_time_and_used_again_when_it_
 }
 
 #[tokio::test]
+async fn ends_reported_during_an_outage_survive_the_daemon() {
+    let world = World::new("priority", &[link(1)]).await;
+    let (door, url) = FaultProxy::before(&world.db.url, Door::Open);
+    let directory = tempfile::tempdir().unwrap();
+    let settings = DaemonSettings::new("a", &url).with_state_directory(directory.path());
+    let daemon = settings.start();
+    daemon.wait_ready().await;
+    daemon.route("1795.1", &[]).await.unwrap();
+    door.set(Door::Closed);
+    daemon.wait_component("database", "not ready").await;
+    let busy = ["BUSY", "17", "", "4"];
+    daemon.end("1795.1", &busy).await.unwrap();
+    // This one the dialplan's fallback carried: nobody else knows of it.
+    let fallback = ["ANSWER", "16", "3", "5", "fallback"];
+    daemon.end("1795.2", &fallback).await.unwrap();
+    eventually("written", async || {
+        let waiting = std::fs::read_to_string(directory.path().join("ends-to-settle.jsonl"));
+        waiting.unwrap().lines().count() == 2
+    })
+    .await;
+    daemon.kill();
+    door.set(Door::Open);
+    let daemon = settings.start();
+    daemon.wait_ready().await;
+    eventually("settled", async || {
+        let logged: Option<String> = world
+            .db
+            .one("select string_agg(call_status || ' ' || billsec_seconds, ', ' order by asterisk_uniqueid) from call_logs")
+            .await;
+        logged.as_deref() == Some("BUSY 0, ANSWERED 3")
+    })
+    .await;
+    world.assert_quiet().await;
+    eventually("cleared", async || {
+        let waiting = std::fs::read_to_string(directory.path().join("ends-to-settle.jsonl"));
+        waiting.unwrap().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ends_reported_during_an_outage_are_settled_after_it() {
     let world = World::new("priority", &[link(1)]).await;
     let (door, url) = FaultProxy::before(&world.db.url, Door::Open);

@@ -15,11 +15,15 @@ use super::{DID, PATIENCE, eventually};
 #[derive(Clone)]
 pub struct DaemonSettings {
     variables: Vec<(String, String)>,
+    state_directory: Option<std::path::PathBuf>,
 }
 
 impl DaemonSettings {
     pub fn new(node: &str, database: &str) -> Self {
-        let settings = Self { variables: vec![] };
+        let settings = Self {
+            variables: vec![],
+            state_directory: None,
+        };
         settings
             .with("NODE__NAME", node)
             .with("DATABASE__URL", database)
@@ -37,6 +41,12 @@ impl DaemonSettings {
         self
     }
 
+    /// As systemd names it to a unit.
+    pub fn with_state_directory(mut self, directory: &std::path::Path) -> Self {
+        self.state_directory = Some(directory.to_owned());
+        self
+    }
+
     pub fn with_asterisk(self, address: SocketAddr) -> Self {
         self.with("ASTERISK__0__NAME", "pbx")
             .with("ASTERISK__0__URL", &format!("http://{address}"))
@@ -49,6 +59,9 @@ impl DaemonSettings {
         command.env_clear();
         for (key, value) in &self.variables {
             command.env(format!("CAPCONDUIT_{key}"), value);
+        }
+        if let Some(directory) = &self.state_directory {
+            command.env("STATE_DIRECTORY", directory);
         }
         command.arg(subcommand);
         command
