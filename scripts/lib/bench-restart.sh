@@ -1,4 +1,6 @@
 # shellcheck shell=bash
+# Sourced by scripts/bench beside soak.sh, lab.sh and bench.sh, which read what is set here and set what is read.
+# shellcheck disable=SC2034,SC2153,SC2154
 # scripts/bench restart: two daemons are restarted in turn under calls through a real Asterisk. Source it after
 # common.sh, postgres.sh, asterisk.sh, bench.sh, bench-http.sh, tests/asterisk/lab.sh and soak.sh, outside of functions
 # (they declare arrays).
@@ -17,7 +19,7 @@ bench_restart() {
         shift 2
     done
     have python3 || apt_install python3
-    cd "$REPO_ROOT"
+    cd "$REPO_ROOT" || return 1
     local new=${CAPCONDUIT_BINARY-} name
     if [ -z "$new" ]; then
         say 'building (profile ci)'

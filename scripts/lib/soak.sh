@@ -1,4 +1,7 @@
 # shellcheck shell=bash
+# Sourced beside lab.sh and postgres.sh, which read what is set here and set what is read.
+# The names of arrays are words (SC2004), and what is in single quotes is for Asterisk and sipp (SC2016).
+# shellcheck disable=SC2004,SC2016,SC2034,SC2153,SC2154
 # The laboratory of scripts/soak and `scripts/bench restart`: PostgreSQL with a standby, Asterisk, two daemons, proxies
 # between them, call centres and carriers, and what can be done to each. Needs common.sh, postgres.sh, asterisk.sh and
 # tests/asterisk/lab.sh, whose small functions it uses.

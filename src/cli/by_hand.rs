@@ -24,7 +24,7 @@ pub(super) enum ServerCommand {
     List,
     /// End the calls of a server that does not come back. Refused while a daemon observes it.
     DeclareDead {
-        /// Its name in [[asterisk]].
+        /// Its name in `[[asterisk]]`.
         name: String,
         /// Why, for the audit log.
         #[arg(long)]

@@ -1,6 +1,6 @@
 //! Schema migrations: forward only, embedded, each in a transaction of its own, one daemon at a time.
 //!
-//! A file may be divided into steps by lines that begin with [`STEP`]. Each step is then a transaction of its own, so
+//! A file may be divided into steps by lines that begin with `-- step:`. Each step is then a transaction of its own, so
 //! that a lock is held on one table and for a moment; a step that builds an index `concurrently` has none. A file that
 //! was broken off is run again from its first step, so steps may find their work done.
 //!
