@@ -28,6 +28,8 @@ create table if not exists server_observers (
     system_name text,
     startup_time timestamptz,
     heartbeat timestamptz not null default now(),
+    -- Another machine uses the name: this daemon concludes nothing, and does not count as watching.
+    contested boolean not null default false,
     primary key (server_name, node_name)
 );
 grant select, insert, update, delete on servers, server_observers to capconduit_app;
@@ -57,6 +59,18 @@ alter table reservations
 -- step: call_logs
 alter table call_logs add column if not exists server_name text;
 -- Counts for new rows; older ones may say more seconds than the call lasted, and are not read through here.
+-- The version before writes what Asterisk counted, which may begin in a menu before us: its records are kept, with no
+-- more than the call lasted.
+create or replace function bill_no_more_than_lasted() returns trigger
+language plpgsql set search_path = public, pg_temp as $$
+begin
+    new.billsec_seconds := new.duration_seconds;
+    return new;
+end
+$$;
+drop trigger if exists bill_no_more_than_lasted on call_logs;
+create trigger bill_no_more_than_lasted before insert or update on call_logs for each row
+    when (new.billsec_seconds > new.duration_seconds) execute function bill_no_more_than_lasted();
 alter table call_logs drop constraint if exists call_logs_billsec_check;
 alter table call_logs add constraint call_logs_billsec_check
     check (billsec_seconds <= duration_seconds) not valid;

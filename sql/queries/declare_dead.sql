@@ -2,7 +2,7 @@
 with watched as (
     select node_name, extract(epoch from clock_timestamp() - heartbeat)::bigint as seconds_ago
     from (
-        select node_name, heartbeat from server_observers where server_name = $1
+        select node_name, heartbeat from server_observers where server_name = $1 and not contested
         union all
         select observer, heartbeat from servers where name = $1 and observer is not null
     ) seen

@@ -6,7 +6,8 @@
 -- $1 unique id, $2 linked id, $3 channel, $4 server, $5 daemon, $6 the key of the number, $7 the number, $8 and $9 the
 -- caller, $13 status, $14 and $15 cause, $16 what the Asterisk calls itself, $17 the key to use instead of the unique id.
 with times as materialized (
-    select clock_timestamp() - make_interval(secs => $10) as ended_at
+    select clock_timestamp() - make_interval(secs => $10) as ended_at,
+           case when $12::float8 is not null then least($12, $11) end as talked
 ), call as (
     insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, server_name, node_name, user_id,
                        did_id, incoming_did_number, caller_id_num, caller_id_name, started_at,
@@ -21,6 +22,8 @@ with times as materialized (
         left join calls c on c.call_id = l.id
         where l.asterisk_uniqueid = $1::text and (l.server_name is null or $4::text is null or l.server_name = $4)
           -- Without a system name another Asterisk's call may have the same unique id.
+          -- A channel may come again after its call.
+          and (l.timestamp_end is null or l.timestamp_end >= t.ended_at - make_interval(secs => $11 + 5))
           and ($16::text is not null or c.channel = $3::varchar or l.caller_id_num is not distinct from $8::text))
     on conflict (uniqueid_under_way) do nothing
     returning call_id, user_id, did_id, incoming_did_number, caller_id_num, caller_id_name, started_at, over_at,
@@ -31,7 +34,7 @@ insert into call_logs (id, user_id, did_id, incoming_did_number, caller_id_num, 
                        billsec_seconds, call_status, hangup_cause_code, hangup_cause_text,
                        asterisk_uniqueid, asterisk_linkedid, server_name)
 select call_id, user_id, did_id, incoming_did_number, caller_id_num, caller_id_name, started_at,
-       over_at - make_interval(secs => least($12, $11)), over_at, floor($11)::int, coalesce(floor(least($12, $11)), 0)::int,
+       over_at - make_interval(secs => t.talked), over_at, floor($11)::int, coalesce(floor(t.talked), 0)::int,
        $13, $14::int, $15, asterisk_uniqueid, asterisk_linkedid, server_name
-from call
+from call, times t
 returning id

@@ -7,7 +7,7 @@ select c.call_id, c.asterisk_uniqueid, c.channel, c.server_name, c.system_name, 
            select from server_observers o
            where o.node_name = coalesce(c.seen_by, c.node_name)
              and (c.server_name is null or o.server_name = c.server_name)
-             and o.heartbeat > now() - interval '12 seconds') as watched_elsewhere,
+             and not o.contested and o.heartbeat > now() - interval '12 seconds') as watched_elsewhere,
        r.attempt as open_attempt, r.reservation_id, r.state, r.confirmed_by, a.endpoint_id
 from calls c
 left join reservations r on r.call_id = c.call_id and r.ended_at is null and r.attempt_ended_at is null

@@ -6,7 +6,7 @@ left join calls c on c.call_id = r.call_id
 where r.ended_at is null and r.attempt_ended_at is not null
   and not exists (
       select from server_observers o
-      where o.server_name = r.server_name and o.heartbeat > now() - interval '12 seconds')
+      where o.server_name = r.server_name and not o.contested and o.heartbeat > now() - interval '12 seconds')
   and (r.leg_uniqueid is null and r.attempt_ended_at < now() - interval '15 seconds'
        or coalesce(c.expires_at, r.attempt_ended_at) < now())
 limit 500

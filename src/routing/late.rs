@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tracing::{error, info, warn};
@@ -22,13 +22,15 @@ const CAPACITY: usize = 10_000;
 pub(super) struct LateReports {
     queue: Mutex<VecDeque<(EndReport, Instant)>>,
     spool: OnceLock<Arc<Spool>>,
+    /// Held by the task that settles what waits.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl LateReports {
     /// Keeps a report with the time of the end it reports, on disk too. `false` if there is no room.
     pub(super) fn keep(&self, report: EndReport, at: Instant) -> bool {
+        let kept = self.queue_up(report.clone(), at);
         if let Some(spool) = self.spool.get().map(Arc::clone) {
-            let report = report.clone();
             // Writing waits for the disk, which must not hold up calls.
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = spool.append(&report, at) {
@@ -36,7 +38,7 @@ impl LateReports {
                 }
             });
         }
-        self.queue_up(report, at)
+        kept
     }
 
     fn queue_up(&self, report: EndReport, at: Instant) -> bool {
@@ -58,19 +60,19 @@ impl LateReports {
         waiting.any(|(report, _)| report.arrival.uniqueid == *uniqueid)
     }
 
-    /// Nothing waits on disk where nothing waits in memory. A report that is kept this moment may be on disk after
-    /// that and be settled again after a restart, which changes nothing.
-    fn clear_spool(&self) {
+    /// Nothing waits on disk where nothing waits in memory. A report that is kept this moment is written before or after
+    /// the look, never between; one that is settled and written after it is settled again after a restart, which
+    /// changes nothing.
+    fn clear_spool(self: &Arc<Self>) {
         let Some(spool) = self.spool.get().map(Arc::clone) else {
             return;
         };
-        if self.len() == 0 {
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = spool.clear() {
-                    warn!(%error, "ends that are settled stay on disk; settling them again does no harm");
-                }
-            });
-        }
+        let late = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = spool.clear_if(|| late.len() == 0) {
+                warn!(%error, "ends that are settled stay on disk; settling them again does no harm");
+            }
+        });
     }
 
     fn len(&self) -> usize {
@@ -80,14 +82,20 @@ impl LateReports {
             .len()
     }
 
-    fn next(&self) -> Option<(EndReport, Instant)> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.pop_front()
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(EndReport, Instant)>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_back(&self, report: EndReport, at: Instant) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.push_front((report, at));
+    fn first(&self) -> Option<(EndReport, Instant)> {
+        self.lock().front().cloned()
+    }
+
+    fn drop_first(&self) {
+        self.lock().pop_front();
+    }
+
+    fn first_to_end(&self) {
+        self.lock().rotate_left(1);
     }
 }
 
@@ -110,25 +118,30 @@ impl Engine {
     }
 
     /// Settles what waits, until it is done or the database fails again. A report that meets a lock goes to the end of
-    /// the queue, so that it does not keep the others waiting.
+    /// the queue, so that it does not keep the others waiting. A report stays in the queue until it is settled: whoever
+    /// gives up waiting for this loses none.
     pub(super) async fn settle_late_reports(&self) -> Result<(), Error> {
+        let Ok(_turn) = self.late.turn.try_lock() else {
+            // Another task is at it.
+            return Ok(());
+        };
         let mut settled = 0_u32;
-        let mut waiting = self.late.len();
-        while waiting > 0
-            && let Some((report, at)) = self.late.next()
-        {
-            waiting -= 1;
+        for _ in 0..self.late.len() {
+            let Some((report, at)) = self.late.first() else {
+                break;
+            };
             match self.settle_end(&report, at).await {
-                Ok(()) => settled += 1,
-                Err(Error::Store(error)) if error.is_lost_connection() => {
-                    self.late.put_back(report, at);
-                    return Err(error.into());
+                Ok(()) => {
+                    settled += 1;
+                    self.late.drop_first();
                 }
-                Err(error) if error.is_transient() => {
-                    self.late.queue_up(report, at);
+                Err(Error::Store(error)) if error.is_lost_connection() => return Err(error.into()),
+                Err(error) if error.is_transient() => self.late.first_to_end(),
+                Err(error) => {
+                    error!(call.uniqueid = %report.arrival.uniqueid, %error,
+                        "the end of a call cannot be settled: it is left to the sweep");
+                    self.late.drop_first();
                 }
-                Err(error) => error!(call.uniqueid = %report.arrival.uniqueid, %error,
-                    "the end of a call cannot be settled: it is left to the sweep"),
             }
         }
         if settled > 0 {

@@ -190,7 +190,7 @@ impl Engine {
             offering.abandon().await;
             info!(call.id = %call_id, call.uniqueid = %arrival.uniqueid,
                 "the caller's channel asks for another call: the one before is over");
-            self.close_before_next(call_id).await?;
+            self.close_before_next(call_id, arrival).await?;
             inquiry.before = Some(call_id);
             return Ok(Outcome::LookAgain);
         }

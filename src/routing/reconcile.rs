@@ -22,7 +22,7 @@ use crate::store::calls::{ConfirmedBy, SlotEnd};
 use crate::store::sweep::{OpenAttempt, OpenCall, WaitingSlot};
 
 /// Calls ended at the same time: fewer than there are connections for it.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// So few open calls may all be gone at once without a second look.
 const FEW: usize = 10;
@@ -68,10 +68,10 @@ impl Engine {
     /// What is open on `server` or on no known server. Take this list **before** the list of
     /// channels: then a call in it that has no channel is really gone.
     pub async fn open_calls(&self, server: &ServerName) -> Result<OpenCalls, Error> {
-        // What was reported says more of a call than that its channel is gone: it goes first.
-        self.settle_late_reports().await?;
         self.sightings.begin_look(server);
         self.gate.begin(server);
+        // What was reported says more of a call than that its channel is gone: it goes first.
+        self.settle_late_reports().await?;
         Ok(OpenCalls {
             calls: (self.store.open_calls(server, &self.settings.node)).await?,
             waiting: self.store.waiting_slots(server).await?,
@@ -86,8 +86,7 @@ impl Engine {
         open: OpenCalls,
         live: &LiveView,
     ) -> Result<Repairs, Error> {
-        let before = self.sightings.startup_time(server);
-        let restarted = before.is_some() && before != identity.startup_time;
+        let restarted = self.sightings.was_restarted(server, identity);
         let attended = self.attend(server, identity).await;
         let contested = matches!(attended, Err(Error::Contested(_)));
         self.sightings.refresh(server, identity, contested, live);
@@ -136,10 +135,12 @@ impl Engine {
             }
         }
         for slot in open.waiting {
-            if self
-                .sightings
-                .has_leg(server, slot.leg.as_ref(), slot.caller.as_ref())
-            {
+            if self.sightings.has_leg(
+                server,
+                slot.leg.as_ref(),
+                slot.caller.as_ref(),
+                slot.endpoint.as_deref(),
+            ) {
                 continue;
             }
             let released = SlotEnd::Released;
@@ -179,8 +180,10 @@ impl Engine {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let known = suspects.remove(server).unwrap_or_default();
         let on_server = open.iter().filter(|call| call.on_server).count();
-        let many = lost.len() >= FEW && lost.len() * 2 > on_server;
-        if !many || restarted || lost.iter().all(|call| known.contains(&call.call_id)) {
+        // Those that the last list lacked too are believed; a few more may have ended since.
+        let news = lost.iter().filter(|call| !known.contains(&call.call_id));
+        let news = news.count();
+        if restarted || news < FEW || news * 2 <= on_server {
             return Ok(());
         }
         let ids = lost.iter().map(|call| call.call_id).collect();

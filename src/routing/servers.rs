@@ -170,6 +170,9 @@ impl Engine {
             }
             metrics::server_conflicts(server.as_str(), kind.as_str(), count as u64);
         }
+        self.store
+            .contest_server(server, node, contested.is_some())
+            .await?;
         match contested {
             Some(text) => Err(Error::Contested(text)),
             None => Ok(warnings),

@@ -18,15 +18,15 @@ use crate::domain::{
 use crate::metrics;
 use crate::store::calls::{
     Attempt, AttemptEnd, CallEnd, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd, UnroutedCall,
-    Waiting,
+    Waiting, keys_of,
 };
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
 const MAX_SECONDS: i64 = i32::MAX as i64;
 
-/// How long the end of a call may take to settle before it is kept for later. With the wait for the target's
-/// channel it stays below the time the dialplan's report has.
-const SETTLE_LIMIT: Duration = Duration::from_millis(900);
+/// How long the end of a call may take to settle before it is kept for later: below the time the dialplan's report
+/// has, and below the time that sessions have at the daemon's own end.
+const SETTLE_LIMIT: Duration = Duration::from_millis(600);
 
 /// What is known of the end of a call beyond its stored attempts.
 #[derive(Debug, Clone, Copy)]
@@ -188,6 +188,15 @@ impl Engine {
         let Some(settling) = settling else {
             return Ok(());
         };
+        let is_earlier = match report.dialled {
+            Dialled::Reservation(id) => !settling.attempts.iter().any(|a| a.reservation_id == id),
+            _ => false,
+        };
+        if is_earlier || Ending::unreported(ago).at(settling.call.now) < settling.call.started_at {
+            // It was kept while the channel began its next call; the one it is about was closed then.
+            settling.leave().await;
+            return Ok(());
+        }
         let about = match report.dialled {
             Dialled::Unsaid => About::Attempt,
             Dialled::Nothing | Dialled::Fallback => About::Other,
@@ -437,12 +446,18 @@ impl Engine {
     }
 
     /// Ends a call because its channel has begun another one.
-    pub(super) async fn close_before_next(&self, call_id: CallId) -> Result<(), Error> {
+    pub(super) async fn close_before_next(
+        &self,
+        call_id: CallId,
+        arrival: &Arrival,
+    ) -> Result<(), Error> {
+        // The target may be on its way out still.
+        let remaining = self.target_gone(arrival).await;
         let Some(settling) = self.store.settle_by_id(call_id).await? else {
             return Ok(());
         };
         let ending = Ending::unreported(Duration::ZERO);
-        self.close(settling, &ending, &Remaining::Nothing).await
+        self.close(settling, &ending, &remaining).await
     }
 
     /// `false` if the call is in the log already, or came under way.
@@ -465,13 +480,30 @@ impl Engine {
             disposition: Disposition::of_last_attempt(report.status),
             cause: report.cause,
         };
-        let logged = self.store.log_unrouted(&call, None).await?;
+        let mut logged = self.store.log_unrouted(&call, None).await?;
+        if !logged && self.is_elsewhere(arrival).await? {
+            // Its unique id is another Asterisk's call's.
+            for key in keys_of(&arrival.uniqueid).into_iter().skip(1) {
+                logged = logged || self.store.log_unrouted(&call, Some(&key)).await?;
+            }
+        }
         if logged {
             metrics::reconcile_repairs("unrouted_call", 1);
             info!(call.uniqueid = %arrival.uniqueid, disposition = call.disposition.as_str(),
                 "logged a call that ended without having been routed here");
         }
         Ok(logged)
+    }
+
+    /// Whether no call under way is the one that asks.
+    async fn is_elsewhere(&self, arrival: &Arrival) -> Result<bool, Error> {
+        match self.store.settle(arrival.call()).await? {
+            None => Ok(true),
+            Some(settling) => {
+                settling.leave().await;
+                Ok(false)
+            }
+        }
     }
 
     /// A slot that was left open for the target's channel is released when that is seen to go; should it have gone
@@ -619,7 +651,9 @@ fn call_end(
         answered_at,
         duration_seconds: duration,
         billed_seconds: answered_at.map_or(0, |answered| {
-            billed_seconds(answered, talked_until, ending.answered_seconds).min(duration)
+            // What was reported is about the last that was dialled.
+            let reported = ending.answered_seconds.filter(|_| talked_before.is_none());
+            billed_seconds(answered, talked_until, reported).min(duration)
         }),
         cause: ending.cause,
         target: target.map(|a| (a.client_id, a.link_id)),

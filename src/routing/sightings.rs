@@ -34,6 +34,8 @@ const DEPARTED: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Sightings {
     servers: Mutex<HashMap<ServerName, ServerSight>>,
+    /// When each server had started, as it said last; kept while it is out of sight.
+    starts: Mutex<HashMap<ServerName, Timestamp>>,
 }
 
 #[derive(Default)]
@@ -338,6 +340,7 @@ impl Sightings {
         server: &ServerName,
         leg: Option<&UniqueId>,
         caller: Option<&UniqueId>,
+        endpoint: Option<&str>,
     ) -> bool {
         let servers = self.lock();
         let Some(sight) = servers.get(server) else {
@@ -345,7 +348,13 @@ impl Sightings {
         };
         match (leg, caller) {
             (Some(leg), _) => sight.channels.contains_key(leg),
-            (None, Some(caller)) => sight.legs.contains_key(caller),
+            // The caller may have another target by now; no target is offered twice in a call.
+            (None, Some(caller)) => sight.legs.get(caller).is_some_and(|legs| {
+                legs.channels.iter().any(|leg| {
+                    let channel = sight.channels.get(leg);
+                    channel.is_some_and(|c| endpoint.is_none_or(|e| is_of(&c.name, &[e])))
+                })
+            }),
             (None, None) => false,
         }
     }
@@ -399,6 +408,11 @@ impl Sightings {
         sight.identity = identity.clone();
         sight.contested = contested;
         sight.refresh(view);
+        drop(servers);
+        if let Some(start) = identity.startup_time {
+            let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+            starts.insert(server.clone(), start);
+        }
     }
 
     /// What a server calls itself, and whether its name is used by another machine too.
@@ -409,9 +423,11 @@ impl Sightings {
         (name, sight.is_some_and(|sight| sight.contested))
     }
 
-    /// When a server started, as it said when calls were compared last.
-    pub(super) fn startup_time(&self, server: &ServerName) -> Option<Timestamp> {
-        self.lock().get(server)?.identity.startup_time
+    /// Whether a server was restarted since calls were compared last, as it says itself.
+    pub(super) fn was_restarted(&self, server: &ServerName, identity: &ServerIdentity) -> bool {
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = starts.get(server);
+        before.is_some_and(|before| identity.startup_time.is_some_and(|now| now != *before))
     }
 }
 

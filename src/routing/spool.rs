@@ -69,6 +69,9 @@ impl Spool {
                 }
             }
         }
+        if !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n")?;
+        }
         Ok((
             Self {
                 file: Mutex::new(file),
@@ -86,9 +89,12 @@ impl Spool {
         file.sync_data()
     }
 
-    /// Nothing waits any more.
-    pub(super) fn clear(&self) -> io::Result<()> {
+    /// Clears the file if nothing waits any more, which is looked at while nobody writes.
+    pub(super) fn clear_if(&self, nothing_waits: impl FnOnce() -> bool) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if !nothing_waits() {
+            return Ok(());
+        }
         file.seek(SeekFrom::Start(0))?;
         file.set_len(0)
     }
@@ -206,7 +212,12 @@ mod tests {
         assert!((7..9).contains(&heard.elapsed().as_secs()));
         let expected = report("1.1", Dialled::Unsaid);
         assert_eq!(format!("{first:?}"), format!("{expected:?}"));
-        spool.clear().expect("clears");
+        spool.append(&expected, Instant::now()).expect("writes");
+        let again = Spool::open(directory.path()).expect("opens").1;
+        assert_eq!(again.len(), all.len() + 1, "the cut line costs only itself");
+        spool.clear_if(|| false).expect("looks");
+        assert!(!Spool::open(directory.path()).expect("opens").1.is_empty());
+        spool.clear_if(|| true).expect("clears");
         assert!(Spool::open(directory.path()).expect("opens").1.is_empty());
     }
 }

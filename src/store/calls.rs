@@ -251,7 +251,7 @@ pub struct UnroutedCall<'a> {
 }
 
 /// The keys under which calls with this unique id may stand.
-pub(super) fn keys_of(uniqueid: &UniqueId) -> Vec<String> {
+pub fn keys_of(uniqueid: &UniqueId) -> Vec<String> {
     let id = uniqueid.as_str();
     let others = (2..=SAME_UNIQUE_ID).map(|n| format!("{id}@{n}"));
     std::iter::once(id.to_owned()).chain(others).collect()

@@ -319,6 +319,9 @@ impl Connection {
     }
 }
 
+/// Who waits longer than this for an answer asks what may take long.
+const PATIENT: Duration = Duration::from_secs(5);
+
 impl Drop for Connection {
     fn drop(&mut self) {
         let waits = self.waits();
@@ -326,7 +329,9 @@ impl Drop for Connection {
         let long = waits.asked.is_some_and(|at| at.elapsed() >= SUSPICIOUS);
         let (told, broken) = (waits.told, waits.broken);
         drop(waits);
-        if unanswered && long && !told {
+        // Requests of the API may take long, and whoever asked may leave: that says nothing of the server.
+        let patient = matches!(self.patience, Patience::EachAnswer(limit) if limit > PATIENT);
+        if unanswered && long && !told && !patient {
             self.server
                 .note_silence("a question that nobody waits for any more");
         }

@@ -10,7 +10,7 @@ use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 
 /// Work on a month may take long; what it locks it locks for a moment only.
-const PATIENT: &str = "begin; set local statement_timeout = '60s'; set local lock_timeout = '50ms'";
+const PATIENT: &str = "begin; set local statement_timeout = '28s'; set local lock_timeout = '50ms'";
 
 /// A table that is kept by month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,7 +177,8 @@ impl Store {
         table: HistoryTable,
         keep_months: i32,
     ) -> Result<Vec<OldMonth>, Error> {
-        let work = Transaction::on(self.for_background().await?);
+        // Large months take their time, which calls and their repairs have not.
+        let work = Transaction::on(self.for_jobs().await?);
         let parameters: Parameters<'_> = &[&table.as_str(), &keep_months];
         let rows = work
             .run_all(Some(PATIENT), &[(sql::DROP_HISTORY_MONTH, parameters)])
@@ -209,7 +210,8 @@ impl Store {
         sql: sql::Sql,
         parameters: Parameters<'_>,
     ) -> Result<tokio_postgres::Row, Error> {
-        let work = Transaction::on(self.for_background().await?);
+        // Large months take their time, which calls and their repairs have not.
+        let work = Transaction::on(self.for_jobs().await?);
         let rows = work.run_all(Some(PATIENT), &[(sql, parameters)]).await?;
         only(sql, rows)
     }

@@ -42,12 +42,12 @@ const SESSION: &str = "set role capconduit_app; set lock_timeout = '200ms'; \
 /// Plans are made for the parameters at hand: a filter may find three rows or a million.
 const API_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '10s'; \
-    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
 
 /// As for the API, with the patience that large answers need.
 const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
-    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public";
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
 
 /// As for calls, with the patience to store the transcript of a long call.
 const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \

@@ -62,6 +62,7 @@ statements! { "queries";
     CLEAR_REFERENCES = "clear_references",
     CLOSE_CALL = "close_call",
     CONFIRM = "confirm",
+    CONTEST_SERVER = "contest_server",
     COUNT_JOBS = "count_jobs",
     COUNT_RECORDINGS = "count_recordings",
     DATABASE_CLOCK = "database_clock",

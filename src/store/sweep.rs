@@ -62,6 +62,8 @@ pub struct WaitingSlot {
     pub leg: Option<UniqueId>,
     /// The caller's channel, if it is known.
     pub caller: Option<UniqueId>,
+    /// The endpoint that was dialled.
+    pub endpoint: Option<String>,
 }
 
 /// What came of noting that a server is dead.
@@ -197,6 +199,7 @@ impl Store {
                     attempt: get.column::<i32>("attempt")?.unsigned_abs(),
                     leg: id(get.column("leg_uniqueid")?),
                     caller: id(get.column("caller_uniqueid")?),
+                    endpoint: get.column("endpoint_id")?,
                 })
             })
             .collect()
@@ -267,6 +270,20 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
+    /// Notes whether daemon `node` sees another machine under a server's name than others do.
+    pub async fn contest_server(
+        &self,
+        server: &ServerName,
+        node: &str,
+        contested: bool,
+    ) -> Result<(), Error> {
+        let client = self.for_background().await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&server.as_str(), &node, &contested];
+        super::pool::rows(&client, sql::CONTEST_SERVER, &parameters).await?;
+        Ok(())
+    }
+
     /// Notes that a server will not come back, unless a daemon watches it.
     pub async fn declare_dead(&self, server: &ServerName, by: &str) -> Result<Declared, Error> {
         let client = self.for_background().await?;
@@ -315,7 +332,8 @@ impl Store {
     /// The turn to make the repairs that concern all daemons; `None` while another daemon has it. Held until it is
     /// dropped or given back.
     pub async fn take_sweep(&self) -> Result<Option<SweepTurn>, Error> {
-        let transaction = Transaction::on(self.for_background().await?);
+        // Not one of those that the repairs need.
+        let transaction = Transaction::on(self.for_jobs().await?);
         let taken = async {
             transaction.begin().await?;
             let rows = transaction.run(sql::TAKE_SWEEP, &[]).await?;
