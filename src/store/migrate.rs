@@ -280,7 +280,12 @@ async fn apply_patiently(
             return Ok(());
         };
         tries.fetch_add(1, Ordering::Relaxed);
-        let locked = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        // Roles are the cluster's: another database's migration may change them this moment, which PostgreSQL does not
+        // queue but refuse.
+        let refused = error
+            .as_db_error()
+            .is_some_and(|error| error.message() == "tuple concurrently updated");
+        let locked = refused || error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
         if !locked || Instant::now() >= deadline {
             let action = format!("apply migration {} ({})", migration.version, migration.name);
             return Err(failed(action)(error));
