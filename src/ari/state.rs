@@ -66,6 +66,8 @@ pub struct Tuning {
     pub resync_gap: Duration,
     /// Facts waiting for the engine.
     pub queue_capacity: usize,
+    /// Time between two looks at the server's clock.
+    pub clock_interval: Duration,
 }
 
 impl Default for Tuning {
@@ -83,6 +85,7 @@ impl Default for Tuning {
             replaced_pause: Duration::from_secs(60),
             resync_gap: Duration::from_secs(1),
             queue_capacity: 10_000,
+            clock_interval: Duration::from_secs(60),
         }
     }
 }

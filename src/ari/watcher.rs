@@ -10,6 +10,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -23,6 +24,9 @@ use super::{CallObserver, LinkState, Server, Tuning};
 use crate::clock;
 use crate::domain::{CallFact, LiveView, ServerIdentity, UniqueId};
 use crate::metrics::{ARI_CONNECTED, ARI_RECONNECTS};
+
+/// Seconds by which clocks may differ without a word.
+const CLOCKS_DIFFER: f64 = 2.0;
 
 /// Watches one Asterisk server for as long as it runs.
 pub struct Watcher<O> {
@@ -38,6 +42,16 @@ pub struct Watcher<O> {
     connected: metrics::Gauge,
     /// What the server said of itself at the last connect.
     identity: Option<ServerIdentity>,
+    clock: ServerClock,
+}
+
+/// How the server's clock differs from ours. No verdict rests on it; whoever reads logs of both does.
+#[derive(Default)]
+struct ServerClock {
+    /// When it is looked at next.
+    due: Option<Instant>,
+    /// What to tell of it.
+    warning: Option<String>,
 }
 
 /// Why a session with Asterisk ended.
@@ -97,6 +111,7 @@ impl<O: CallObserver> Watcher<O> {
             backoff,
             connected,
             identity: None,
+            clock: ServerClock::default(),
         })
     }
 
@@ -223,7 +238,9 @@ impl<O: CallObserver> Watcher<O> {
                     last_sync = Instant::now();
                     engine_answers = matches!(result, Ok(_) | Err(SyncError::Rest(_)));
                     match result {
-                        Ok(warnings) => {
+                        Ok(mut warnings) => {
+                            self.look_at_clock().await;
+                            warnings.extend(self.clock.warning.clone());
                             self.found(warnings);
                             sync_backoff.reset();
                             // A server that lets us in and throws us out again is not well yet.
@@ -313,6 +330,37 @@ impl<O: CallObserver> Watcher<O> {
             Ok(Err(error)) => Err(SyncError::Reconcile(error.into())),
             Err(_) => Err(SyncError::Reconcile(EngineError::Timeout)),
         }
+    }
+
+    /// Compares the server's clock with ours, once a minute.
+    async fn look_at_clock(&mut self) {
+        let now = Instant::now();
+        let due = *self
+            .clock
+            .due
+            .get_or_insert(now + self.tuning.clock_interval / 4);
+        if now < due {
+            return;
+        }
+        self.clock.due = Some(now + self.tuning.clock_interval);
+        let before = clock::now();
+        let Ok(pong) = self.rest.ping().await else {
+            return;
+        };
+        let after = clock::now();
+        let Some(theirs) = pong.at else { return };
+        // It answered at some moment in between.
+        let ahead = |ours: Timestamp| ours.duration_since(theirs).as_secs_f64();
+        let ahead = f64::midpoint(ahead(before), ahead(after));
+        let server = self.rest.server().name();
+        crate::metrics::clock_offset(server.as_str(), ahead);
+        self.clock.warning = (ahead.abs() > CLOCKS_DIFFER).then(|| {
+            let (by, how) = (ahead.abs(), if ahead > 0.0 { "behind" } else { "ahead of" });
+            format!(
+                "the clock of {server} is {by:.0} s {how} this host's: see that NTP runs on both (calls do not \
+                 suffer, whoever compares logs does)"
+            )
+        });
     }
 
     /// Who talks to whom. An Asterisk that does not say costs some repairs, not the comparison.

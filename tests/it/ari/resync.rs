@@ -199,3 +199,29 @@ async fn who_talks_to_whom_is_told_and_an_asterisk_that_does_not_say_is_compared
     journal.wait_for("reconcile without bridges", 1).await;
     watching.wait_in_sync().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_differs_is_told() {
+    let (journal, asterisk, _, mut watching) = start(Tuning {
+        sweep_interval: Duration::from_millis(10),
+        clock_interval: Duration::from_millis(4),
+        ..tuning()
+    })
+    .await;
+    watching.wait_in_sync().await;
+    asterisk.set_clock("2020-01-02T03:04:05.678+0000");
+    let told = |state: &LinkState| matches!(state, LinkState::InSync { warnings, .. } if warnings.iter().any(|w| w.contains("behind")));
+    watching.wait_until("a warning", told).await;
+    asterisk.set_clock(
+        &jiff::Zoned::now()
+            .strftime("%Y-%m-%dT%H:%M:%S.%3f%z")
+            .to_string(),
+    );
+    watching
+        .wait_until(
+            "no warning",
+            |state| matches!(state, LinkState::InSync { warnings, .. } if warnings.is_empty()),
+        )
+        .await;
+    assert!(journal.count("GET /ari/asterisk/ping") > 1);
+}

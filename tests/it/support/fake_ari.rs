@@ -47,6 +47,7 @@ struct Shared {
 struct Behaviour {
     channels: String,
     bridges: Option<String>,
+    clock: Option<String>,
     info: String,
     refuses_password: bool,
     read_only: bool,
@@ -76,6 +77,7 @@ impl FakeAri {
             behaviour: Mutex::new(Behaviour {
                 channels: "[]".into(),
                 bridges: Some("[]".into()),
+                clock: None,
                 info: INFO.into(),
                 refuses_password: false,
                 read_only: false,
@@ -115,6 +117,11 @@ impl FakeAri {
     /// `None`: as an Asterisk that does not say.
     pub fn set_bridges(&self, json: Option<&str>) {
         self.shared.behaviour().bridges = json.map(str::to_owned);
+    }
+
+    /// What its clock says, whenever it is asked.
+    pub fn set_clock(&self, at: &str) {
+        self.shared.behaviour().clock = Some(at.to_owned());
     }
 
     pub fn set_info(&self, json: &str) {
@@ -271,6 +278,13 @@ fn answer(request: &Request, shared: &Shared) -> (u16, String) {
     let mut behaviour = shared.behaviour();
     match request.line.as_str() {
         "GET /ari/asterisk/info" => (200, behaviour.info.clone()),
+        "GET /ari/asterisk/ping" => match &behaviour.clock {
+            Some(at) => (
+                200,
+                format!(r#"{{"asterisk_id":"aa:01","ping":"pong","timestamp":"{at}"}}"#),
+            ),
+            None => refusal(404),
+        },
         "GET /ari/asterisk/modules" => (200, MODULES.to_owned()),
         "GET /ari/channels" => (200, behaviour.channels.clone()),
         "GET /ari/bridges" => match &behaviour.bridges {
