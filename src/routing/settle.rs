@@ -186,7 +186,7 @@ impl Engine {
             settling = self.store.settle(arrival.call()).await?;
         }
         let Some(settling) = settling else {
-            return Ok(());
+            return self.correct(report, heard).await;
         };
         let is_earlier = match report.dialled {
             Dialled::Reservation(id) => !settling.attempts.iter().any(|a| a.reservation_id == id),
@@ -221,6 +221,25 @@ impl Engine {
             ..Ending::unreported(ago)
         };
         self.close(settling, &ending, &remaining).await
+    }
+
+    /// A call that another daemon, or an observer, ended before this report came: that the fallback talked, only the
+    /// dialplan knows.
+    async fn correct(&self, report: &EndReport, heard: Instant) -> Result<(), Error> {
+        let talked = report.status == Some(DialStatus::Answer);
+        if !talked || report.dialled != Dialled::Fallback {
+            return Ok(());
+        }
+        let (ago, seconds) = (
+            heard.elapsed().as_secs_f64(),
+            report.answered_seconds.unwrap_or(0),
+        );
+        let call = report.arrival.call();
+        if self.store.correct_fallback(call, ago, seconds).await? {
+            info!(call.uniqueid = %report.arrival.uniqueid,
+                "the fallback talked in a call that was logged as not answered: corrected");
+        }
+        Ok(())
     }
 
     /// Settles what an observer of an Asterisk server saw, when it was heard.

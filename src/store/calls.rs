@@ -352,6 +352,25 @@ impl Store {
         Ok(())
     }
 
+    /// Corrects the record of a call that was seen to end before the dialplan reported that its fallback had talked for
+    /// so many seconds; the report came `ago` seconds ago. `false` if there is none to correct.
+    pub async fn correct_fallback(
+        &self,
+        asked: AskedCall<'_>,
+        ago: f64,
+        talked_seconds: u32,
+    ) -> Result<bool, Error> {
+        let client = self.for_settling().await?;
+        let parameters: Parameters<'_> = &[
+            &asked.uniqueid.as_str(),
+            &asked.channel,
+            &ago,
+            &f64::from(talked_seconds),
+        ];
+        let rows = super::pool::rows(&client, sql::CORRECT_FALLBACK, parameters).await?;
+        Ok(!rows.is_empty())
+    }
+
     /// Logs a call that never reached `route`. `false` if a call with its unique id is in the log or under
     /// way.
     ///

@@ -63,6 +63,7 @@ statements! { "queries";
     CLOSE_CALL = "close_call",
     CONFIRM = "confirm",
     CONTEST_SERVER = "contest_server",
+    CORRECT_FALLBACK = "correct_fallback",
     COUNT_JOBS = "count_jobs",
     COUNT_RECORDINGS = "count_recordings",
     DATABASE_CLOCK = "database_clock",

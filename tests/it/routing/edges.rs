@@ -547,6 +547,28 @@ async fn a_fallback_that_answers_overrules_a_refusal() {
     assert_eq!(log(&world).await, "ANSWERED 7");
 }
 
+#[tokio::test]
+async fn a_report_that_the_fallback_talked_corrects_what_was_seen_before_it_came() {
+    let world = World::new("priority", &[link(1)]).await;
+    let (asked, observes) = (world.engine("a"), world.engine("b"));
+    let caller = Caller::new();
+    caller.appears(&observes);
+    caller.route(&asked).await.offer();
+    world
+        .db
+        .run("update calls set started_at = started_at - interval '20 seconds'")
+        .await;
+    // One daemon has the report, and no database; the other one sees the channel go.
+    tell(&observes, gone(caller.seen())).await;
+    assert_eq!(log(&world).await, "ABANDONED 0");
+    let report = caller.report(Some(DialStatus::Answer), Dialled::Fallback);
+    for _ in 0..2 {
+        asked.end(report.clone()).await.unwrap();
+    }
+    assert_eq!(log(&world).await, "ANSWERED 7");
+    world.assert_quiet().await;
+}
+
 // --- what an answer is ---
 
 #[tokio::test]
