@@ -182,10 +182,19 @@ impl Engine {
         let ago = heard.elapsed();
         // Twice: the question of this call may be claiming for it this very moment.
         let mut settling = self.store.settle(arrival.call()).await?;
-        if settling.is_none() && !self.log_unrouted(report, heard).await? {
+        if settling.is_none() {
+            if self.log_unrouted(report, heard, None).await? {
+                return Ok(());
+            }
             settling = self.store.settle(arrival.call()).await?;
         }
         let Some(settling) = settling else {
+            // Its unique id may be another Asterisk's call's.
+            for key in keys_of(&arrival.uniqueid).iter().skip(1) {
+                if self.log_unrouted(report, heard, Some(key.as_str())).await? {
+                    return Ok(());
+                }
+            }
             return self.correct(report, heard).await;
         };
         let is_earlier = match report.dialled {
@@ -479,8 +488,13 @@ impl Engine {
         self.close(settling, &ending, &remaining).await
     }
 
-    /// `false` if the call is in the log already, or came under way.
-    async fn log_unrouted(&self, report: &EndReport, heard: Instant) -> Result<bool, Error> {
+    /// `false` if the call is in the log already, or came under way. `key` where its unique id is another call's.
+    async fn log_unrouted(
+        &self,
+        report: &EndReport,
+        heard: Instant,
+        key: Option<&str>,
+    ) -> Result<bool, Error> {
         let arrival = &report.arrival;
         let sighting = self.sightings.find(&arrival.uniqueid, &arrival.channel);
         let answered = report.status == Some(DialStatus::Answer);
@@ -499,30 +513,13 @@ impl Engine {
             disposition: Disposition::of_last_attempt(report.status),
             cause: report.cause,
         };
-        let mut logged = self.store.log_unrouted(&call, None).await?;
-        if !logged && self.is_elsewhere(arrival).await? {
-            // Its unique id is another Asterisk's call's.
-            for key in keys_of(&arrival.uniqueid).into_iter().skip(1) {
-                logged = logged || self.store.log_unrouted(&call, Some(&key)).await?;
-            }
-        }
+        let logged = self.store.log_unrouted(&call, key).await?;
         if logged {
             metrics::reconcile_repairs("unrouted_call", 1);
             info!(call.uniqueid = %arrival.uniqueid, disposition = call.disposition.as_str(),
                 "logged a call that ended without having been routed here");
         }
         Ok(logged)
-    }
-
-    /// Whether no call under way is the one that asks.
-    async fn is_elsewhere(&self, arrival: &Arrival) -> Result<bool, Error> {
-        match self.store.settle(arrival.call()).await? {
-            None => Ok(true),
-            Some(settling) => {
-                settling.leave().await;
-                Ok(false)
-            }
-        }
     }
 
     /// A slot that was left open for the target's channel is released when that is seen to go; should it have gone
