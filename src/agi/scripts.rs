@@ -61,9 +61,10 @@ pub async fn run<R: Router>(
         }
         Script::End => {
             let report = end::report(&environment, session.peer())?;
+            let confirm = end::wants_confirmation(&environment);
             let uniqueid = report.arrival.uniqueid.as_str();
             let span = info_span!("agi", script = "end", call.uniqueid = uniqueid);
-            let settling = end::run(session, router, report, faults);
+            let settling = end::run(session, router, report, confirm, faults);
             settling.instrument(span).await
         }
         Script::Ping => ping::run(session).await,

@@ -1,6 +1,6 @@
 //! Names of the channel variables that dialplans read, each written once.
 
-/// `DIAL`, `REJECT` or `PONG`. Always set last: the dialplan trusts nothing else.
+/// `DIAL`, `REJECT`, `HEARD` or `PONG`. Always set last: the dialplan trusts nothing else.
 pub const VERDICT: &str = "CAPCONDUIT_VERDICT";
 /// PJSIP endpoint id to dial.
 pub const ENDPOINT: &str = "CAPCONDUIT_ENDPOINT";

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::domain::{CallId, ReservationId, ServerName};
 use crate::routing::DeclaredDead;
 use crate::store::Store;
-use crate::store::request::{Actor, Change, Reach, Request};
+use crate::store::request::{Actor, Change, Reach};
 use crate::store::servers::ServerRow;
 
 /// It was not done: the server is observed.
@@ -70,8 +70,7 @@ pub(super) async fn server(command: &ServerCommand, config: &Config) -> anyhow::
         .await?;
     match dead {
         DeclaredDead::Done { calls } => {
-            let noted = note(&store, "declare_dead", "server", name.as_str(), reason).await?;
-            noted.commit().await?;
+            note(&store, "declare_dead", "server", name.as_str(), reason).await?;
             println!("server {name} is declared dead; {calls} of its calls have ended");
             Ok(ExitCode::SUCCESS)
         }
@@ -90,11 +89,14 @@ pub(super) async fn server(command: &ServerCommand, config: &Config) -> anyhow::
 
 pub(super) async fn call(command: &CallCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let CallCommand::Release(Released { id, reason }) = command;
-    let noted = note_release(config, "call", *id, reason.as_deref()).await?;
-    if !app::engine(config)?.release_call(CallId(*id)).await? {
+    let (engine, call_id) = (app::engine(config)?, CallId(*id));
+    if !engine.is_releasable(call_id).await? {
         return Ok(not_there("call under way", &id.to_string()));
     }
-    noted.commit().await?;
+    note_release(config, "call", *id, reason.as_deref()).await?;
+    if !engine.release_call(call_id).await? {
+        return Ok(not_there("call under way", &id.to_string()));
+    }
     println!("call {id} has ended and its slot is free; nobody was hung up");
     Ok(ExitCode::SUCCESS)
 }
@@ -104,12 +106,14 @@ pub(super) async fn reservation(
     config: &Config,
 ) -> anyhow::Result<ExitCode> {
     let ReservationCommand::Release(Released { id, reason }) = command;
-    let noted = note_release(config, "reservation", *id, reason.as_deref()).await?;
-    let engine = app::engine(config)?;
-    if !engine.release_reservation(ReservationId(*id)).await? {
+    let (engine, reservation_id) = (app::engine(config)?, ReservationId(*id));
+    if !engine.is_open(reservation_id).await? {
         return Ok(not_there("open reservation", &id.to_string()));
     }
-    noted.commit().await?;
+    note_release(config, "reservation", *id, reason.as_deref()).await?;
+    if !engine.release_reservation(reservation_id).await? {
+        return Ok(not_there("open reservation", &id.to_string()));
+    }
     println!("slot {id} is free; nobody was hung up");
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +132,7 @@ async fn note_release(
     object_type: &'static str,
     id: i64,
     reason: Option<&str>,
-) -> anyhow::Result<Request> {
+) -> anyhow::Result<()> {
     note(
         &store(config)?,
         "release",
@@ -139,14 +143,14 @@ async fn note_release(
     .await
 }
 
-/// As the API does: a release is noted before, and the note committed when it was done.
+/// As the API does: a release is noted before it is made.
 async fn note(
     store: &Store,
     action: &'static str,
     object_type: &'static str,
     object_id: &str,
     reason: Option<&str>,
-) -> anyhow::Result<Request> {
+) -> anyhow::Result<()> {
     let request = store.request(Reach::Everything).await?;
     let actor = Actor {
         user_id: None,
@@ -167,7 +171,8 @@ async fn note(
             reason,
         })
         .await?;
-    Ok(request)
+    request.commit().await?;
+    Ok(())
 }
 
 fn listed(servers: &[ServerRow]) -> String {

@@ -13,8 +13,9 @@ use crate::app;
 use crate::ari::rest::{self, Rest};
 use crate::clock;
 use crate::config::Config;
-use crate::domain::{Language, UserId};
+use crate::domain::{Language, ServerIdentity, ServerName, UserId};
 use crate::recording::{self, Places};
+use crate::routing::{self, ConflictKind};
 use crate::storage::{Key, Storage};
 use crate::store::clients::ClientRow;
 use crate::store::request::Reach;
@@ -92,6 +93,13 @@ async fn check_database(config: &Config, report: &mut Report) {
                 "`capconduit migrate` is safe beside a running daemon of the previous version",
             );
         }
+        Err(error @ migrate::Error::Ahead { .. }) => {
+            return report.bad(
+                "schema",
+                &error.to_string(),
+                "a daemon that runs goes on; this program does not start one",
+            );
+        }
         Err(error) => {
             let remedy =
                 "restore the migrations this program was built with, or the matching program";
@@ -158,7 +166,16 @@ async fn check_asterisk(config: &Config, report: &mut Report) {
                 if !check_answers(&what, &rest, report).await {
                     continue;
                 }
-                match check_settings(&what, &rest, config, client.as_deref(), report).await {
+                match check_settings(
+                    &what,
+                    &asterisk.name,
+                    &rest,
+                    config,
+                    client.as_deref(),
+                    report,
+                )
+                .await
+                {
                     Ok(identity) => seen.push(identity),
                     Err(error) => bad_ari(&what, &error, report),
                 }
@@ -167,12 +184,61 @@ async fn check_asterisk(config: &Config, report: &mut Report) {
         }
     }
     check_identities(&seen, report);
+    if let Err(error) = check_observers(&seen, config, report).await {
+        note(
+            "asterisk",
+            &format!("what other daemons see is not known: {error:#}"),
+        );
+    }
+}
+
+/// Do the daemons that share the database mean the same machines by the same names?
+async fn check_observers(
+    seen: &[Identity],
+    config: &Config,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let store = Store::new(&app::store_settings(config))?;
+    let (observers, known) = (store.observers().await?, store.servers().await?);
+    for one in seen {
+        let identity = ServerIdentity {
+            entity_id: Some(one.entity_id.clone()),
+            system_name: one.system_name.clone(),
+            startup_time: None,
+            version: String::new(),
+        };
+        let warnings = routing::conflicts(&one.name, &identity, &observers);
+        let mut by_name = false;
+        for warning in &warnings {
+            by_name |= warning.kind == ConflictKind::Name;
+            let remedy = "the lines of `capconduit server list` are what the daemons see";
+            report.bad(&one.what, &warning.text, remedy);
+        }
+        let row = known.iter().find(|row| row.name == one.name.as_str());
+        let was = row.filter(|row| row.declared_dead_at.is_none());
+        let was = was.and_then(|row| row.entity_id.as_ref());
+        if !by_name && was.is_some_and(|was| *was != one.entity_id) {
+            note(
+                &one.what,
+                &format!(
+                    "another Asterisk had the name {0} before (another entity id): if that one is gone for good and calls of \
+                     it are still under way, say `capconduit server declare-dead {0}`",
+                    one.name
+                ),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Who an Asterisk says it is.
 struct Identity {
     /// Which `[[asterisk]]`.
     what: String,
+    name: ServerName,
     system_name: Option<String>,
     entity_id: String,
 }
@@ -223,6 +289,7 @@ async fn some_client(config: &Config) -> Option<String> {
 /// What differs between Asterisk's configuration and ours.
 async fn check_settings(
     what: &str,
+    name: &ServerName,
     rest: &Rest,
     config: &Config,
     client: Option<&str>,
@@ -259,6 +326,7 @@ async fn check_settings(
     check_globals(what, rest, config, report).await?;
     Ok(Identity {
         what: what.to_owned(),
+        name: name.clone(),
         system_name: rest.variable("SYSTEMNAME").await?,
         entity_id: pong.entity_id,
     })
@@ -746,6 +814,7 @@ mod tests {
     fn several_asterisks_are_told_apart() {
         let identity = |what: &str, system_name: Option<&str>, entity_id: &str| Identity {
             what: what.to_owned(),
+            name: ServerName::parse(what).expect("a name"),
             system_name: system_name.map(str::to_owned),
             entity_id: entity_id.to_owned(),
         };

@@ -31,7 +31,7 @@ use crate::store::{self, Store};
 
 pub use explain::Explanation;
 pub use reconcile::{OpenCalls, Repairs};
-pub use servers::{ConflictKind, DeclaredDead, Warning};
+pub use servers::{ConflictKind, DeclaredDead, Warning, conflicts};
 
 /// What is known of a call from the channel that brought it.
 #[derive(Debug, Clone)]

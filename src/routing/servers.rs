@@ -51,7 +51,7 @@ impl fmt::Display for Warning {
 }
 
 /// Compares what we see under a server's name with what the other daemons see.
-pub(super) fn conflicts(
+pub fn conflicts(
     server: &ServerName,
     identity: &ServerIdentity,
     others: &[OtherObserver],
@@ -228,6 +228,16 @@ impl Engine {
         }
         metrics::reconcile_repairs("declared_dead", u64::from(calls));
         Ok(DeclaredDead::Done { calls })
+    }
+
+    /// Whether there is something to release by hand: the call is under way, or a slot of it is open.
+    pub async fn is_releasable(&self, call_id: CallId) -> Result<bool, Error> {
+        Ok(self.store.is_releasable(call_id).await?)
+    }
+
+    /// Whether a slot is open.
+    pub async fn is_open(&self, reservation: ReservationId) -> Result<bool, Error> {
+        Ok(self.store.find_open_slot(reservation).await?.is_some())
     }
 
     /// Ends a call by hand, or takes back what is left of its slots. `false`: there is nothing to release.

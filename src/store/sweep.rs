@@ -1,10 +1,11 @@
 //! What the periodic repair reads and writes.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::calls::ConfirmedBy;
 use super::rows::reader;
-use super::sql;
+use super::sql::{self, Sql};
 use super::transaction::Transaction;
 use super::{Error, Store};
 use crate::domain::{CallId, LinkId, ReservationId, ServerIdentity, ServerName, UniqueId};
@@ -93,6 +94,26 @@ pub struct OtherObserver {
     pub identity: ServerIdentity,
     /// It compared calls with channels some seconds ago.
     pub fresh: bool,
+}
+
+impl OtherObserver {
+    fn of_rows(statement: Sql, rows: &[Row]) -> Result<Vec<Self>, Error> {
+        let observer = |row| {
+            let get = reader(statement, row);
+            Ok(Self {
+                server: get.column("server_name")?,
+                node: get.column("node_name")?,
+                identity: ServerIdentity {
+                    entity_id: get.column("entity_id")?,
+                    system_name: get.column("system_name")?,
+                    startup_time: get.column("startup_time")?,
+                    version: String::new(),
+                },
+                fresh: get.column("fresh")?,
+            })
+        };
+        rows.iter().map(observer).collect()
+    }
 }
 
 /// Counters that differ from the reservations they count.
@@ -232,22 +253,14 @@ impl Store {
             &identity.startup_time,
         ];
         let rows = super::pool::rows(&client, sql::OBSERVE_SERVER, &parameters).await?;
-        rows.iter()
-            .map(|row| {
-                let get = reader(sql::OBSERVE_SERVER, row);
-                Ok(OtherObserver {
-                    server: get.column("server_name")?,
-                    node: get.column("node_name")?,
-                    identity: ServerIdentity {
-                        entity_id: get.column("entity_id")?,
-                        system_name: get.column("system_name")?,
-                        startup_time: get.column("startup_time")?,
-                        version: String::new(),
-                    },
-                    fresh: get.column("fresh")?,
-                })
-            })
-            .collect()
+        OtherObserver::of_rows(sql::OBSERVE_SERVER, &rows)
+    }
+
+    /// What the daemons see that watch servers, or did within a day. Notes nothing.
+    pub async fn observers(&self) -> Result<Vec<OtherObserver>, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::OBSERVERS, &[]).await?;
+        OtherObserver::of_rows(sql::OBSERVERS, &rows)
     }
 
     /// Keeps what a server says of itself. `false`: its name is another machine's, whose calls may be alive.
@@ -303,6 +316,13 @@ impl Store {
         } else {
             Declared::Unknown
         })
+    }
+
+    /// Whether a call is under way or has an open slot.
+    pub async fn is_releasable(&self, call: CallId) -> Result<bool, Error> {
+        let client = self.for_background().await?;
+        let rows = super::pool::rows(&client, sql::IS_RELEASABLE, &[&call.0]).await?;
+        Ok(rows.first().is_some_and(|row| row.get("releasable")))
     }
 
     /// The open slot with this id: its call, its attempt, and whether it only waits for the target's channel.

@@ -486,6 +486,39 @@ case_silent_daemons() {
     eventually 5 'all is logged' all_logged
 }
 
+# A daemon that dies while it hears of an end: the connection closes as after a report that was kept. The other daemon
+# is told. Nobody watches Asterisk, so that only a report can end the call.
+case_deaf_daemon() {
+    local nobody deaf=$LAB/deaf deaf_pid
+    free_port nobody
+    daemon_kill one
+    daemon_configure one "$nobody"
+    daemon_start one
+    eventually 10 'the daemon answers' ari_is_missing
+    rm -f "$deaf"
+    python3 "$REPO_ROOT/tests/asterisk/deaf.py" "$deaf" "${DAEMON_AGI[one]}" >"$deaf.log" 2>&1 </dev/null &
+    deaf_pid=$!
+    disown "$deaf_pid"
+    eventually 10 'the deaf one listens' [ -s "$deaf" ]
+    cli dialplan set global AGI_URL "agi://127.0.0.1:$(cat "$deaf")" >/dev/null
+    cli dialplan set global AGI_URL_BACKUP "$(agi_url one)" >/dev/null
+    # The agent hangs up, and the caller: told from the live channel, and by the hangup handler.
+    call ${N}102 ANSWERED 1 none
+    place carrier-wait.xml
+    call ${N}401 ANSWERED 1 none
+    place carrier.xml -d 1000
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    eventually 5 'both calls are logged as reported' all_logged
+    expect 'what was talked is known' sql_is t "select bool_and(billsec_seconds between 0 and 2 and hangup_cause_code = 16) from call_logs"
+    no_fallbacks
+    cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
+    cli dialplan set global AGI_URL_BACKUP "$(agi_url two)" >/dev/null
+    signal_pid KILL "$deaf_pid"
+    daemon_kill one
+    daemon_configure one
+    daemon_up one
+}
+
 # The caller was answered before, by an IVR that talks for two seconds. Without ARI only the dialplan tells how long
 # was talked.
 case_answered_before() {
@@ -623,11 +656,14 @@ case_check() {
     cli dialplan set global AGI_URL agi://127.0.0.1:9 >/dev/null
     cli dialplan set global AGI_URL_BACKUP agi://127.0.0.1:9 >/dev/null
     sql 'revoke select on ps_aors from capconduit_asterisk' >/dev/null
+    sql "insert into server_observers values ('pbx1', 'other', 'aa:bb', 'elsewhere', now(), now() + interval '1 minute')" >/dev/null
     expect 'check finds nothing' check_is 1
     expect 'check does not see a longer call' says_that 'FAIL .*MAX_CALL_SECONDS = 99999'
     expect 'check does not see that the dialplan asks somebody else' says_that 'FAIL .*its dialplan asks agi://127.0.0.1:9'
+    expect 'check does not see that another daemon means another machine' says_that 'FAIL .*daemon other watches another Asterisk'
     expect 'check does not see that call centres are not found' says_that 'FAIL .*does not find the address'
     sql 'grant select on ps_aors to capconduit_asterisk' >/dev/null
+    sql "delete from server_observers where node_name = 'other'" >/dev/null
     cli dialplan set global MAX_CALL_SECONDS 14400 >/dev/null
     cli dialplan set global AGI_URL "$(agi_url one)" >/dev/null
     cli dialplan set global AGI_URL_BACKUP "$(agi_url two)" >/dev/null

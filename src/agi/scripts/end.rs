@@ -1,10 +1,11 @@
-//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>,<uniqueid>,<channel>`: the
-//! call is over.
+//! `end,<DIALSTATUS>,<HANGUPCAUSE>,<ANSWEREDTIME>,<DIALEDTIME>,<dialled>,<server>,<uniqueid>,<channel>,<confirm>`:
+//! the call is over.
 //!
-//! It may run in a hangup handler and hold the channel until it closes, so it says nothing and closes as
-//! soon as the engine has the report. `<dialled>` is optional: the reservation the dialplan last
+//! It may run in a hangup handler and hold the channel until it closes, so it closes as soon as the engine has
+//! the report. `<dialled>` is optional: the reservation the dialplan last
 //! dialled on, or `fallback`, or empty for nothing. `<server>` too: what the Asterisk calls itself; and `<uniqueid>`
-//! and `<channel>`: whose call it is, when another channel than its own reports.
+//! and `<channel>`: whose call it is, when another channel than its own reports. Asked to with `<confirm>` = `confirm`,
+//! it says as its last act that the report is kept: a connection that merely closes may be that of a daemon that died.
 
 use std::net::SocketAddr;
 
@@ -15,11 +16,17 @@ use crate::{
         Router,
         fault::{Fault, Faults},
         session::Session,
+        vars,
         wire::Environment,
     },
     domain::{DialStatus, HangupCause, ReservationId, UniqueId},
     routing::{Dialled, EndReport},
 };
+
+/// Whether the dialplan wants to hear that its report is kept.
+pub(super) fn wants_confirmation(environment: &Environment<'_>) -> bool {
+    environment.argument(9).as_deref() == Some("confirm")
+}
 
 pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<EndReport, Fault> {
     let argument = |number| environment.argument(number).unwrap_or_default();
@@ -60,10 +67,14 @@ pub(super) async fn run<R: Router>(
     session: &mut Session,
     router: &R,
     report: EndReport,
+    confirm: bool,
     faults: &Faults,
 ) -> Result<(), Fault> {
     let deadline = Instant::now() + session.limits().end;
-    super::in_time(session, deadline, faults, router.end(report)).await?;
+    let kept = super::in_time(session, deadline, faults, router.end(report)).await?;
+    if confirm && kept.is_some() {
+        return session.set_variable(vars::VERDICT, "HEARD").await;
+    }
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub const MAX_LINE_BYTES: usize = 2 * 1024;
 /// Most variables accepted: Asterisk sends 22 and at most 128 arguments.
 pub const MAX_VARIABLES: usize = 160;
 /// Arguments kept; further ones are ignored.
-pub const MAX_ARGUMENTS: usize = 8;
+pub const MAX_ARGUMENTS: usize = 9;
 
 /// Why bytes are not an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -166,7 +166,7 @@ fn cut(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn argument_index(name: &[u8]) -> Option<usize> {
     match name.strip_prefix(b"agi_arg_")? {
-        [digit @ b'1'..=b'8'] => Some(usize::from(digit - b'1')),
+        [digit @ b'1'..=b'9'] => Some(usize::from(digit - b'1')),
         _ => None,
     }
 }

@@ -12,10 +12,10 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Ids;
 use super::usage::{REASON, reason};
-use super::{Api, Problem};
+use super::{Api, Problem, trace};
 use crate::domain::{CallId, ReservationId, ServerName};
-use crate::routing::DeclaredDead;
-use crate::store::request::{Change, Request};
+use crate::routing::{self, DeclaredDead};
+use crate::store::request::Change;
 use crate::store::servers::ServerRow;
 
 /// The operations on servers, and those that end by hand.
@@ -153,8 +153,7 @@ async fn declare_dead(
         DeclaredDead::Done { calls } => {
             // Afterwards: it may take longer than a transaction may wait. Asked again, it is done and noted again.
             let object = ("server", name.to_string());
-            let noted = note(&api, &caller, "declare_dead", object, why.as_deref()).await?;
-            noted.commit().await?;
+            note(&api, &caller, "declare_dead", object, why.as_deref()).await?;
             Ok(Json(ServerDeclaredDead {
                 name: name.to_string(),
                 calls_ended: calls,
@@ -180,12 +179,15 @@ async fn release_call(
     body: HttpRequest,
 ) -> Result<Json<ReleasedCall>, Problem> {
     let why = reason(body).await?;
-    let object = ("call", id.to_string());
-    let noted = note(&api, &caller, "release", object, why.as_deref()).await?;
-    if !api.engine.release_call(CallId(id)).await? {
+    let call = CallId(id);
+    if !api.engine.is_releasable(call).await? {
         return Err(Problem::not_found("call under way"));
     }
-    noted.commit().await?;
+    let object = ("call", id.to_string());
+    note(&api, &caller, "release", object, why.as_deref()).await?;
+    if !finish(async move { api.engine.release_call(call).await }).await? {
+        return Err(Problem::not_found("call under way"));
+    }
     Ok(Json(ReleasedCall { call_id: id }))
 }
 
@@ -196,24 +198,40 @@ async fn release_reservation(
     body: HttpRequest,
 ) -> Result<Json<ReleasedReservation>, Problem> {
     let why = reason(body).await?;
-    let object = ("reservation", id.to_string());
-    let noted = note(&api, &caller, "release", object, why.as_deref()).await?;
-    if !api.engine.release_reservation(ReservationId(id)).await? {
+    let reservation = ReservationId(id);
+    if !api.engine.is_open(reservation).await? {
         return Err(Problem::not_found("open reservation"));
     }
-    noted.commit().await?;
+    let object = ("reservation", id.to_string());
+    note(&api, &caller, "release", object, why.as_deref()).await?;
+    if !finish(async move { api.engine.release_reservation(reservation).await }).await? {
+        return Err(Problem::not_found("open reservation"));
+    }
     Ok(Json(ReleasedReservation { reservation_id: id }))
 }
 
-/// Notes something in the audit log, to be committed once it was done. A release is noted before, so that nothing is
-/// released that cannot be noted.
+/// Runs a release to its end, though the asker may leave.
+async fn finish(
+    release: impl Future<Output = Result<bool, routing::Error>> + Send + 'static,
+) -> Result<bool, Problem> {
+    let released = tokio::spawn(trace::within(release)).await;
+    released
+        .map_err(|error| {
+            tracing::error!(%error, "the task of a release died");
+            Problem::internal()
+        })?
+        .map_err(Problem::from)
+}
+
+/// Notes something in the audit log. A release is noted before it is made, so that none is without its note: who
+/// asked for it and why.
 async fn note(
     api: &Api,
     caller: &Caller,
     action: &'static str,
     (object_type, object_id): (&'static str, String),
     reason: Option<&str>,
-) -> Result<Request, Problem> {
+) -> Result<(), Problem> {
     let request = api.store.request(caller.reach()).await?;
     request
         .audit(&Change {
@@ -227,5 +245,6 @@ async fn note(
             reason,
         })
         .await?;
-    Ok(request)
+    request.commit().await?;
+    Ok(())
 }

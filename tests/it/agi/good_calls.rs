@@ -156,6 +156,18 @@ async fn a_report_is_acknowledged_by_closing() {
 }
 
 #[tokio::test]
+async fn a_report_is_confirmed_where_the_dialplan_asks_for_it() {
+    let router = ScriptedRouter::dialling();
+    let daemon = AgiDaemon::start(router.clone(), Limits::default());
+    let asked = [
+        "ANSWER", "16", "61", "70", "42", "pbx1", "2.0", "x", "confirm",
+    ];
+    let outcome = AgiCall::new("end", "1.0", &asked).run(daemon.address).await;
+    assert_eq!(outcome.expect("a session").verdict(), "HEARD");
+    router.look(|asked| assert_eq!(asked.ends[0].arrival.uniqueid.as_str(), "2.0"));
+}
+
+#[tokio::test]
 async fn a_ping_is_answered() {
     let daemon = AgiDaemon::start(ScriptedRouter::dialling(), Limits::default());
     let outcome = daemon.ping().await.expect("a session");
