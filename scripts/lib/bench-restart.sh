@@ -20,7 +20,7 @@ bench_restart() {
     done
     have python3 || apt_install python3
     cd "$REPO_ROOT" || return 1
-    local new=${CAPCONDUIT_BINARY-} name
+    local new=${CAPCONDUIT_BINARY-} name replaced=no
     if [ -z "$new" ]; then
         say 'building (profile ci)'
         cargo build --quiet --profile ci --bin capconduit
@@ -58,6 +58,15 @@ bench_restart() {
         sleep 2
     fi
     while [ "$SECONDS" -lt "$until" ]; do
+        if [ "$replaced" = yes ]; then
+            # Both daemons are new: now the dialplan.
+            say 'loading the new dialplan'
+            event begin bench dialplan
+            soak_render "$REPO_ROOT/scripts/render-asterisk-config"
+            cli dialplan reload >>"$LAB/render.log" 2>&1
+            event end bench dialplan
+            replaced=
+        fi
         for name in one two; do
             [ "$SECONDS" -lt "$until" ] || break
             say "restarting daemon $name"
@@ -72,6 +81,7 @@ bench_restart() {
             event end bench restart "$name"
             sleep 3
         done
+        [ -z "${OLD_BINARY-}" ] || [ "$replaced" != no ] || replaced=yes
     done
     wait_for $((seconds + 60)) 'the carrier is done' carriers_done || true
     for pid in "${CARRIER_OF[@]}"; do signal_pid KILL "$pid"; done
@@ -92,7 +102,7 @@ bench_restart() {
     line '# Rolling restart'
     line ''
     line "\`scripts/bench restart${old:+ --old $(basename "$old")}\` measures this again: two daemons on one PostgreSQL (with fsync), restarted in turn with SIGTERM, without systemd's socket, under $rate calls/s of $hold ms through a real Asterisk; sipp is carrier and call centre. The wait is from the carrier's INVITE to the first ringing or final answer, which holds the question to the daemon, or to both."
-    [ -z "$old" ] || line "The daemons began as an older binary ($(basename "$old")); the new one migrated the schema beside them in $migrate s and took their place, one after the other, so that both ran side by side."
+    [ -z "$old" ] || line "The daemons began as an older binary ($(basename "$old")); the new one migrated the schema beside them in $migrate s and took their place, one after the other, so that both ran side by side; then the dialplan, until then the older one's, was replaced by this version's."
     line ''
     line "$(machine)"
     line ''
@@ -117,13 +127,16 @@ bench_calls() {
     awk -v n=$(($1 * $2)) -v hold="$3" 'BEGIN { for (i = 1; i <= n; i++) printf "+15550001031;+1415%d;any;%d\n", 5000000 + i, hold }'
 }
 
-# --old: a binary, or a commit of this repository, built aside and removed at the end. Sets OLD_BINARY.
+# --old: a binary in the target directory of a checkout, or a commit of this repository, built aside and removed at the
+# end. Sets OLD_BINARY, and SOAK_RENDER: Asterisk begins with the older version's dialplan.
 bench_old_binary() {
+    local scratch
     if [ -x "$old" ] && [ -f "$old" ]; then
         OLD_BINARY=$(realpath "$old")
+        SOAK_RENDER=$(dirname "$OLD_BINARY")/../../scripts/render-asterisk-config
+        [ -x "$SOAK_RENDER" ] || die "--old: $old is in no checkout, whose dialplan belongs to it; name a commit"
         return
     fi
-    local scratch
     git -C "$REPO_ROOT" rev-parse --verify --quiet "$old^{commit}" >/dev/null || die "--old: neither a program nor a commit: $old"
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/capconduit-old.XXXXXX")
     cleanup_push rm -rf "$scratch"
@@ -131,4 +144,5 @@ bench_old_binary() {
     git -C "$REPO_ROOT" archive "$old" | tar -x -C "$scratch"
     (cd "$scratch" && CARGO_TARGET_DIR=$scratch/target cargo build --quiet --profile ci --bin capconduit)
     OLD_BINARY=$scratch/target/ci/capconduit
+    SOAK_RENDER=$scratch/scripts/render-asterisk-config
 }

@@ -66,12 +66,7 @@ soak_start() {
     }
     soak_probe "$@"
     soak_start_centres
-    SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
-        PGHOST=$LAB/way/asterisk PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
-        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 799)) SYSTEM_NAME=soak \
-        "$REPO_ROOT/scripts/render-asterisk-config" "$ASTERISK"
-    # Which calls came as far as the dialplan: whoever gives up before is known to nobody.
-    sed -i '/hangup_handler_push)=/a\ same => n,Log(NOTICE,soak: in the dialplan: ${CALLERID(num)})' "$ASTERISK/extensions.conf"
+    soak_render "${SOAK_RENDER:-$REPO_ROOT/scripts/render-asterisk-config}"
     cat >>"$ASTERISK/pjsip.conf" <<CONF
 
 [fallback]
@@ -91,6 +86,16 @@ CONF
     asterisk_start "$ASTERISK"
     [ -z "$STANDBY" ] || db_standby
     for name in one two; do daemon_up "$name"; done
+}
+
+# soak_render PROGRAM: writes Asterisk's configuration, by the program of this version or of an older one.
+soak_render() {
+    SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
+        PGHOST=$LAB/way/asterisk PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
+        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 799)) SYSTEM_NAME=soak \
+        "$1" "$ASTERISK"
+    # Which calls came as far as the dialplan: whoever gives up before is known to nobody.
+    sed -i '/hangup_handler_push)=/a\ same => n,Log(NOTICE,soak: in the dialplan: ${CALLERID(num)})' "$ASTERISK/extensions.conf"
 }
 
 # soak_probe FAULT...: can these be done here? Sets LEFT_OUT ("fault: why").

@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
     key("node.name", Fallback::HostName),
     secret("database.url", Fallback::Required),
     key("database.ca_file", Fallback::Nothing),
-    number("database.route_connections", "8", 1, 100),
+    number("database.route_connections", "10", 1, 100),
     number("database.background_connections", "4", 1, 100),
     number("database.api_connections", "8", 1, 100),
     number("database.export_connections", "2", 1, 20),

@@ -77,10 +77,16 @@ select l.id, l.caller_id_num, l.incoming_did_number, extract(epoch from l.timest
        l.duration_seconds, l.billsec_seconds, l.call_status, c.client_identifier as endpoint,
        l.campaign_client_setting_id as link_id, l.attempts, l.refusal_reason, l.hangup_cause_code, l.asterisk_uniqueid
 from call_logs l left join clients c on c.id = l.client_id;
-create view soak.attempts as
-select call_id, attempt, endpoint_id, link_id, extract(epoch from offered_at) as offered,
-       extract(epoch from answered_at) as answered, extract(epoch from ended_at) as ended, outcome, dial_status
-from call_attempts;
+-- A function looks its tables up by name when it runs: an upgrade in the middle of a run may give another table the name.
+create function soak.attempts_by_name()
+returns table (call_id bigint, attempt int, endpoint_id text, link_id int, offered numeric, answered numeric,
+               ended numeric, outcome text, dial_status text)
+language sql stable as $$
+    select call_id, attempt, endpoint_id, link_id, extract(epoch from offered_at),
+           extract(epoch from answered_at), extract(epoch from ended_at), outcome, dial_status
+    from public.call_attempts
+$$;
+create view soak.attempts as select * from soak.attempts_by_name();
 create view soak.left_over as
 select 'call' as kind, call_id, format('%s to %s, on %s', caller_id_num, incoming_did_number, channel) as what
 from calls where ended_at is null
