@@ -99,18 +99,27 @@ asterisk_tree_build() {
     [ -e "$keyring" ] || keyring=/usr/share/keyrings/debian-archive-keyring.pgp
 
     say "building a Debian $suite tree with Asterisk in $tree (once; about a minute)"
-    as_root rm -rf --one-file-system "$partial"
     # Without a mirror debootstrap takes the default of its script.
     local command=(debootstrap --variant=minbase "--include=$ASTERISK_TREE_PACKAGES" "--keyring=$keyring"
         "$suite" "$partial" "$mirror" "$script")
     local environment=(DEBIAN_FRONTEND=noninteractive) proxy
     proxy=$(apt-config shell p Acquire::http::Proxy 2>/dev/null | sed -n "s/^p='\(.*\)'$/\1/p")
     [ -z "$proxy" ] || [ "$proxy" = DIRECT ] || environment+=("http_proxy=$proxy")
-    if ! as_root unshare --mount --propagation private env "${environment[@]}" "${command[@]}" \
-        2>&1 </dev/null | asterisk_tree_progress "$log"; then
+    # Some hundred packages are fetched: a mirror that fails for one may give it at the next try.
+    local tries=0
+    while :; do
+        tries=$((tries + 1))
+        as_root rm -rf --one-file-system "$partial"
+        ! as_root unshare --mount --propagation private env "${environment[@]}" "${command[@]}" \
+            2>&1 </dev/null | asterisk_tree_progress "$log" || break
         tail -n 15 "$log" >&2
+        if [ "$tries" -lt 3 ] && grep -q "^E: Couldn't download" "$log"; then
+            warn 'the mirror did not give every package; trying again'
+            sleep "$((tries * 5))"
+            continue
+        fi
         die "could not build the Debian tree (log: $log). Set CAPCONDUIT_MIRROR to a Debian mirror that is reachable, or install Asterisk 20 or later."
-    fi
+    done
     # Nothing in it shall ever start a service, and what was downloaded is of no more use.
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$partial/usr/sbin/policy-rc.d" >/dev/null
     as_root chmod 755 "$partial/usr/sbin/policy-rc.d"
