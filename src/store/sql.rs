@@ -42,6 +42,7 @@ pub const API: &[&[Sql]] = &[
     super::request::sql::ALL,
     super::servers::sql::ALL,
     super::sessions::sql::ALL,
+    super::shared::sql::ALL,
     super::statistics::sql::ALL,
     super::throttle::sql::ALL,
     super::transcribed::sql::ALL,
