@@ -543,12 +543,11 @@ pub fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
                 .iter()
                 .any(|listed| listed == origin);
             // Where the own address is said, what the request calls it does not count.
-            let own = match api.settings.public_origin.as_deref() {
-                Some(own) => own == origin,
-                None => {
-                    let host = origin.split_once("://").map(|(_, host)| host);
-                    host.is_some() && host == text(header::HOST)
-                }
+            let own = if let Some(own) = api.settings.public_origin.as_deref() {
+                own == origin
+            } else {
+                let host = origin.split_once("://").map(|(_, host)| host);
+                host.is_some() && host == text(header::HOST)
             };
             !own && !listed
         }

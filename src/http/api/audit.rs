@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::access::{Access, Caller};
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark};
+use super::cursor::{self, ListPart, Mark, TOTAL};
+use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
@@ -26,12 +27,14 @@ pub fn operations() -> Vec<Operation> {
             .tagged("audit", "List the changes of your things")
             .about("Whoever made them. Where others made them from is not shown.")
             .access(Access::Seller)
+            .query(&[TOTAL])
             .query(&FILTERS)
             .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
             .problems(&[400]),
         Operation::get("/api/admin/audit", "listAllAudit", list)
             .tagged("audit", "List all changes")
             .access(Access::Staff)
+            .query(&[TOTAL])
             .query(&FILTERS)
             .query(&[parameter(
                 "user_id",
@@ -163,10 +166,16 @@ async fn list(
         .store
         .audit_log(caller.reach(), &filter, per_page + 1)
         .await?;
+    let total = if query.flag("total")? {
+        let total = api.store.audit_total(caller.reach(), &filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
+    };
     Ok(Json(ListPart::of(
         rows,
         per_page,
-        None,
+        total,
         |row| cursor::after_id(Mark::AUDIT, row.audit_id),
         |row| AuditEntry::of(row, &caller),
     )))

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::code::Code;
-use super::query::Query;
+use super::query::{Parameter, ParameterKind, Query, parameter};
 use super::{Problem, trace};
 
 /// Begins at the beginning, in any list.
@@ -17,6 +17,13 @@ pub const START: &str = "start";
 
 /// What a cursor looks like, for the document.
 pub const PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// Counts what a list by cursor finds.
+pub const TOTAL: Parameter = parameter(
+    "total",
+    ParameterKind::Choice(&["true", "false"]),
+    "`true`: also counts all items that the filters leave, which takes long for many.",
+);
 
 /// Which list, and in which order, a cursor is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

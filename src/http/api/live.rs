@@ -75,7 +75,7 @@ pub enum Calls {
 #[serde(untagged)]
 pub enum Call {
     /// It is under way.
-    Live(LiveCall),
+    Live(Box<LiveCall>),
     /// It is in the log.
     Ended(Box<LoggedCallDetails>),
 }
@@ -217,7 +217,7 @@ async fn read(
     // First those under way: one that ends now is in the log a moment later.
     if let Some(call) = api.store.live_call(caller.reach(), id).await? {
         let call = LiveCall::of(call, clock::now());
-        return Ok(Json(Call::Live(call)).into_response());
+        return Ok(Json(Call::Live(Box::new(call))).into_response());
     }
     let call = logs::ended_call(&api, &caller, id).await?;
     caller.check_scope("logs", &Method::GET)?;

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::access::{Access, Caller};
 use super::code::Code;
-use super::cursor::{self, Mark};
+use super::cursor::{self, Mark, TOTAL};
 use super::etag::Tag;
 use super::moment::Moment;
 use super::operation::Operation;
@@ -75,11 +75,7 @@ pub fn operations() -> Vec<Operation> {
 
 /// Which part of the log, and in which order.
 pub const PAGE_PARAMETERS: [Parameter; 5] = [
-    parameter(
-        "total",
-        ParameterKind::Choice(&["true", "false"]),
-        "`true`: counts the calls with a cursor, too.",
-    ),
+    TOTAL,
     parameter(
         "page",
         ParameterKind::Integer,
@@ -385,9 +381,10 @@ pub async fn ended(api: &Api, caller: &Caller, query: &Query) -> Result<LoggedPa
     let page = query.page_without_cursor(50)?;
     let (filter, words) = filter(api, query, caller).await?;
     let order = order(query)?;
-    let start = match query.has("cursor") {
-        true => Some(read_cursor(query, order)?),
-        false => None,
+    let start = if query.has("cursor") {
+        Some(read_cursor(query, order)?)
+    } else {
+        None
     };
     let counted = start.is_none() || query.flag("total")?;
     let offset = if start.is_some() { 0 } else { page.offset() };

@@ -130,9 +130,10 @@ fn about(meta: &Meta) -> String {
     if !meta.about.is_empty() {
         parts.push(meta.about.to_owned());
     }
-    parts.push(match meta.session_only {
-        true => format!("{who} Not for API keys."),
-        false => who.to_owned(),
+    parts.push(if meta.session_only {
+        format!("{who} Not for API keys.")
+    } else {
+        who.to_owned()
     });
     parts.join("\n\n")
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::access::{Access, Caller};
 use super::body::Input;
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark};
+use super::cursor::{self, ListPart, Mark, TOTAL};
 use super::form::{Field, Form, Unknown};
 use super::logs::{self, Bound};
 use super::moment::Moment;
@@ -63,6 +63,7 @@ pub fn operations() -> Vec<Operation> {
         Operation::get("/api/admin/recordings", "listRecordings", list)
             .tagged("recordings", "List recordings")
             .about("Also those that are missing: `state=missing`.")
+            .query(&[TOTAL])
             .query(&FILTERS)
             .answers::<ListPart<Recording>>(200, "Recordings, newest first.")
             .problems(&[400]),
@@ -687,10 +688,16 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
     };
     // One more than asked for tells whether there is another page.
     let rows = api.store.recordings(&filter, per_page + 1).await?;
+    let total = if query.flag("total")? {
+        let total = api.store.recordings_total(&filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
+    };
     Ok(Json(ListPart::of(
         rows,
         per_page,
-        None,
+        total,
         |row| cursor::after_id(Mark::RECORDINGS, row.recording_id),
         Recording::of,
     )))

@@ -1,7 +1,7 @@
 //! Links to recordings that work without a login, for a while.
 //!
 //! A link names what it opens, who made it and when it ends, and is signed with a key that all daemons share
-//! (HMAC-SHA-256): nothing of it is stored. Invariant: it opens no more than its maker could hear now. So it ends with
+//! (HMAC-SHA-256); it is not stored. Invariant: it opens no more than its maker could hear now. So it ends with
 //! its time, with the recording, with its maker's account, and all end when the key is deleted.
 
 use axum::Json;

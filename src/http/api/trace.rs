@@ -270,17 +270,17 @@ fn method_label(method: &axum::http::Method) -> &'static str {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(name.clone(), HeaderValue::from_static(value));
+            headers.append(name, HeaderValue::from_static(value));
         }
         headers
     }
 
     #[test]
     fn an_id_is_taken_over_if_it_is_short_and_harmless() {
-        let given = |values: &[&'static str]| given_request_id(&headers(X_REQUEST_ID, values));
+        let given = |values: &[&'static str]| given_request_id(&headers(&X_REQUEST_ID, values));
         assert_eq!(given(&["gw-1.A_b"]), Some("gw-1.A_b".to_owned()));
         for bad in [
             "",
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_trace_is_taken_over_if_it_is_one() {
         let of = |text: &'static str| {
-            let headers = headers(TRACEPARENT, &[text]);
+            let headers = headers(&TRACEPARENT, &[text]);
             Trace::of(&headers).map(|trace| trace.answered())
         };
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn problem_json_is_for_those_who_name_it() {
-        let wants = |text: &'static str| accepts_problem_json(&headers(header::ACCEPT, &[text]));
+        let wants = |text: &'static str| accepts_problem_json(&headers(&header::ACCEPT, &[text]));
         assert!(wants("application/problem+json"));
         assert!(wants("application/json, Application/Problem+JSON;q=0.5"));
         for not in [

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, Caller};
 use super::body::read_optional;
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark};
+use super::cursor::{self, ListPart, Mark, TOTAL};
 use super::form::{Field, Form, Unknown};
+use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
@@ -59,6 +60,7 @@ pub fn operations() -> Vec<Operation> {
             .tagged("transcripts", "List the jobs of transcription")
             .about("`state=failed` lists those that were given up.")
             .access(Access::Staff)
+            .query(&[TOTAL])
             .query(&FILTERS)
             .answers::<ListPart<Job>>(200, "Jobs, newest first.")
             .problems(&[400]),
@@ -267,10 +269,16 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>
     };
     // One more than asked for tells whether there is another page.
     let rows = api.store.transcription_jobs(&filter, per_page + 1).await?;
+    let total = if query.flag("total")? {
+        let total = api.store.transcription_jobs_total(&filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
+    };
     Ok(Json(ListPart::of(
         rows,
         per_page,
-        None,
+        total,
         |row| cursor::after_id(Mark::JOBS, row.job_id),
         Job::of,
     )))

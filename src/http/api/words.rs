@@ -40,7 +40,7 @@ enum Set {
     Open,
 }
 
-fn schema(words: Vec<&'static str>, about: &str, set: &Set) -> Schema {
+fn schema(words: &[&'static str], about: &str, set: &Set) -> Schema {
     match set {
         Set::Closed => json_schema!({ "type": "string", "description": about, "enum": words }),
         Set::Open => json_schema!({
@@ -115,7 +115,8 @@ macro_rules! words {
                 }
 
                 fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                    schema($words, $about, &Set::$set)
+                    let words: Vec<&'static str> = $words;
+                    schema(&words, $about, &Set::$set)
                 }
             }
         )*

@@ -177,7 +177,8 @@ fn fits(value: &Value, schema: &Value, document: &Value, depth: usize) -> bool {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !kinds.contains(&kind) && !(kind == "integer" && kinds.contains(&"number")) {
+    let whole_for_any = kind == "integer" && kinds.contains(&"number");
+    if !kinds.contains(&kind) && !whole_for_any {
         return false;
     }
     match value {

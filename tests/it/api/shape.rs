@@ -137,6 +137,25 @@ async fn every_list_goes_on_by_cursor_and_says_so() {
         (next["items"].as_array().map(Vec::len), &next["hasMore"]),
         (Some(2), &json!(true))
     );
+    // It counts for whoever asks.
+    assert_eq!(next.get("total"), None);
+    let counted = alice
+        .get(&format!(
+            "/api/seller/audit?per_page=2&total=true&cursor={cursor}"
+        ))
+        .await
+        .expect(200);
+    assert_eq!(counted["total"], 5);
+    let staff = server.login("staff").await;
+    for list in [
+        "/api/admin/audit?action=create",
+        "/api/admin/recordings?state=stored",
+        "/api/admin/transcription-jobs?state=failed",
+    ] {
+        let counted = staff.get(&format!("{list}&total=true")).await.expect(200);
+        let expected = if list.contains("audit") { 5 } else { 0 };
+        assert_eq!(counted["total"], expected, "{list}");
+    }
     // A cursor is for one list.
     for path in [
         format!("{DIDS}?cursor={cursor}"),
