@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
     number("http.max_connections", "1000", 1, 20_000),
     key("http.public_url", Fallback::Nothing),
     key("http.cors_origins", Fallback::Nothing),
-    key("http.require_if_match", Fallback::Value("false")),
+    key("http.if_match", Fallback::Value("optional")),
     key("http.trusted_proxies", Fallback::Nothing),
     secret("http.internal_token", Fallback::Nothing),
     secret("http.previous_internal_token", Fallback::Nothing),

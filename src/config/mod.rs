@@ -450,9 +450,12 @@ impl Reader<'_> {
                 .map(|origin| origin_of(origin.trim()))
                 .collect()
         });
-        let expected = "true or false";
         let require_if_match =
-            self.parsed("http.require_if_match", expected, |text| text.parse().ok());
+            self.parsed("http.if_match", "optional or required", |text| match text {
+                "optional" => Some(false),
+                "required" => Some(true),
+                _ => None,
+            });
         let expected = "addresses of reverse proxies, separated by commas";
         let trusted_proxies = self.parsed("http.trusted_proxies", expected, |text| {
             text.split(',').map(|a| a.trim().parse().ok()).collect()

@@ -217,16 +217,15 @@ fn pages_of_other_sites_are_listed_one_by_one_and_over_https() {
 }
 
 #[test]
-fn a_flag_is_true_or_false() {
-    let flag = |text: &str| {
-        let file = format!("[http]\nrequire_if_match = {text}\n");
+fn if_match_is_optional_or_required() {
+    let required = |text: &str| {
+        let file = format!("[http]\nif_match = \"{text}\"\n");
         parse(&file, &[URL]).map(|config| config.http.require_if_match)
     };
     assert!(!parse("", &[URL]).unwrap().http.require_if_match);
-    for (text, expected) in [("true", true), ("\"true\"", true), ("\"false\"", false)] {
-        assert_eq!(flag(text).unwrap(), expected, "{text}");
-    }
-    assert!(flag("\"yes\"").is_err());
+    assert!(required("required").unwrap());
+    assert!(!required("optional").unwrap());
+    assert!(required("true").is_err());
 }
 
 #[test]
