@@ -343,6 +343,10 @@ fn api_settings(config: &Config) -> http::api::Settings {
             .public_url
             .as_ref()
             .map(|url| url.origin().ascii_serialization()),
+        cors_origins: http.cors_origins.clone(),
+        require_if_match: http.require_if_match,
+        node: config.node.name.clone(),
+        transcribes: config.transcription.workers > 0,
         secure_cookies: http
             .public_url
             .as_ref()

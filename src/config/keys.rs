@@ -80,6 +80,8 @@ pub const KEYS: &[Key] = &[
     key("http.listen", Fallback::Value("127.0.0.1:8080")),
     number("http.max_connections", "1000", 1, 20_000),
     key("http.public_url", Fallback::Nothing),
+    key("http.cors_origins", Fallback::Nothing),
+    key("http.if_match", Fallback::Value("optional")),
     key("http.trusted_proxies", Fallback::Nothing),
     secret("http.internal_token", Fallback::Nothing),
     secret("http.previous_internal_token", Fallback::Nothing),

@@ -102,6 +102,10 @@ pub struct Http {
     /// Address under which browsers reach the API, if not that of the request: cookies are `Secure` if it is
     /// https.
     pub public_url: Option<Url>,
+    /// Origins of other pages that may use the API, as `https://console.example.com`.
+    pub cors_origins: Vec<String>,
+    /// Changes of what has a version are refused without `If-Match`.
+    pub require_if_match: bool,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// What internal callers must present.
@@ -439,6 +443,19 @@ impl Reader<'_> {
             let plain = matches!(url.scheme(), "http" | "https") && url.has_host();
             (plain && url.path() == "/" && url.query().is_none()).then_some(url)
         });
+        let expected = "origins of pages, separated by commas, such as https://console.example.com; http only of this \
+                        machine, and no *";
+        let cors_origins = self.parsed("http.cors_origins", expected, |text| {
+            text.split(',')
+                .map(|origin| origin_of(origin.trim()))
+                .collect()
+        });
+        let require_if_match =
+            self.parsed("http.if_match", "optional or required", |text| match text {
+                "optional" => Some(false),
+                "required" => Some(true),
+                _ => None,
+            });
         let expected = "addresses of reverse proxies, separated by commas";
         let trusted_proxies = self.parsed("http.trusted_proxies", expected, |text| {
             text.split(',').map(|a| a.trim().parse().ok()).collect()
@@ -457,6 +474,8 @@ impl Reader<'_> {
             listen: listen?,
             max_connections: max_connections?,
             public_url,
+            cors_origins: cors_origins.unwrap_or_default(),
+            require_if_match: require_if_match?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             internal_token,
             previous_internal_token,
@@ -656,6 +675,21 @@ impl Reader<'_> {
 }
 
 /// Takes the base address with or without the `/ari` that people copy along.
+/// An origin as browsers write it. Its pages may use the API with the cookies of whoever sees them: so only https, but
+/// for this machine's own.
+fn origin_of(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let own = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let sound = match url.scheme() {
+        "https" => url.has_host(),
+        "http" => own,
+        _ => false,
+    };
+    let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let bare = url.username().is_empty() && url.password().is_none() && !text.contains('*');
+    (sound && plain && bare).then(|| url.origin().ascii_serialization())
+}
+
 fn server_url(text: &str) -> Option<Url> {
     let mut url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")

@@ -96,6 +96,18 @@ pub enum Check {
 }
 
 impl Check {
+    /// All of them, in the order of the checks.
+    pub const ALL: [Self; 8] = [
+        Self::Eligible,
+        Self::LinkInactive,
+        Self::ClientInactive,
+        Self::NoEndpoint,
+        Self::ConcurrencyCapReached,
+        Self::TotalCapReached,
+        Self::AlreadyTried,
+        Self::LinkLocked,
+    ];
+
     /// The code as tables, API and command line show it.
     pub fn as_str(self) -> &'static str {
         match self {

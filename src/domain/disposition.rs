@@ -37,7 +37,8 @@ pub enum AfterAttempt {
 }
 
 impl DialStatus {
-    const ALL: [(Self, &'static str); 9] = [
+    /// All of them, with Asterisk's spelling.
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::Answer, "ANSWER"),
         (Self::Busy, "BUSY"),
         (Self::NoAnswer, "NOANSWER"),
@@ -103,6 +104,18 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::Abandoned,
+        Self::Failed,
+        Self::RejectedDid,
+        Self::RejectedConcurrency,
+        Self::RejectedTotal,
+    ];
+
     /// The text stored in `call_logs.call_status` and shown by the API.
     pub fn as_str(self) -> &'static str {
         match self {

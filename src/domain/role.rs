@@ -12,6 +12,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Staff, Self::User];
+
     /// Its name in the database and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -23,8 +26,6 @@ impl Role {
 
     /// Reads its name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Admin, Self::Staff, Self::User]
-            .into_iter()
-            .find(|role| role.as_str() == text)
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }

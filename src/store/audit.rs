@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::request::Reach;
-use super::rows::reader;
+use super::rows::{reader, total_of};
 use super::{Error, Store};
 
 /// The statements.
@@ -13,6 +13,9 @@ pub mod sql {
     crate::store::sql::statements! { "api/audit";
         LIST = "list",
     }
+
+    /// How many [`LIST`] finds.
+    pub const COUNT: crate::store::sql::Sql = crate::store::sql::count_of!("api/audit", "list");
 }
 
 /// Which entries to read. What is `None` does not restrict.
@@ -117,5 +120,28 @@ impl Store {
             )
             .await?;
         rows.iter().map(AuditRow::from_row).collect()
+    }
+
+    /// How many entries a filter leaves.
+    pub async fn audit_total(&self, reach: Reach, filter: &AuditFilter<'_>) -> Result<i64, Error> {
+        let nothing = None::<i64>;
+        let rows = self
+            .once(
+                reach,
+                sql::COUNT,
+                &[
+                    &nothing,
+                    &nothing,
+                    &filter.user_id,
+                    &filter.actor,
+                    &filter.object_type,
+                    &filter.object_id,
+                    &filter.action,
+                    &filter.from,
+                    &filter.to,
+                ],
+            )
+            .await?;
+        total_of(sql::COUNT, &rows)
     }
 }

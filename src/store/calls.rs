@@ -161,7 +161,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn as_str(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Answered,
+        Self::Failed,
+        Self::Abandoned,
+        Self::NotDialled,
+        Self::Lost,
+    ];
+
+    /// Its name in the tables and in the API.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Failed => "failed",

@@ -20,6 +20,7 @@ pub mod sql {
         DECISIONS = "decisions",
         ENDED = "ended",
         LIST = "list",
+        ONE = "one",
         SNAPSHOT = "snapshot",
     }
 }
@@ -306,6 +307,18 @@ impl Store {
             .filter(|row| row.get::<_, Option<i64>>("call_id").is_some())
             .map(LiveCallRow::from_row);
         Ok((calls.collect::<Result<_, _>>()?, total))
+    }
+
+    /// A call, if it is under way.
+    pub async fn live_call(
+        &self,
+        reach: Reach,
+        call_id: i64,
+    ) -> Result<Option<LiveCallRow>, Error> {
+        let rows = self
+            .once(reach, sql::ONE, &[&owner_of(reach), &call_id])
+            .await?;
+        rows.first().map(LiveCallRow::from_row).transpose()
     }
 
     /// All calls under way, of everybody.

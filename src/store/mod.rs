@@ -31,6 +31,7 @@ mod rows;
 mod server;
 pub mod servers;
 pub mod sessions;
+pub mod shared;
 pub mod sql;
 pub mod statistics;
 pub mod sweep;

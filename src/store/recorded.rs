@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::request::{Reach, Request};
-use super::rows::reader;
+use super::rows::{reader, total_of};
 use super::sql::Sql;
 use super::transcribed::JobRow;
 use super::{Error, Store};
@@ -20,6 +20,10 @@ pub mod sql {
         LOCK = "lock",
         OF_CALL = "of_call",
     }
+
+    /// How many [`LIST`] finds.
+    pub const COUNT: crate::store::sql::Sql =
+        crate::store::sql::count_of!("api/recordings", "list");
 }
 
 /// A file of a recording.
@@ -254,6 +258,29 @@ impl Store {
             .await?;
         let read = |row| RecordingRow::from_row(sql::LIST, row);
         rows.iter().map(read).collect()
+    }
+
+    /// How many recordings a filter leaves.
+    pub async fn recordings_total(&self, filter: &RecordingFilter<'_>) -> Result<i64, Error> {
+        let nothing = None::<i64>;
+        let rows = self
+            .once_planned(
+                Reach::Everything,
+                sql::COUNT,
+                &[
+                    &nothing,
+                    &filter.state,
+                    &filter.held,
+                    &filter.user_id,
+                    &filter.campaign_id,
+                    &filter.call_id,
+                    &filter.from,
+                    &filter.to,
+                    &nothing,
+                ],
+            )
+            .await?;
+        total_of(sql::COUNT, &rows)
     }
 }
 

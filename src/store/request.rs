@@ -20,6 +20,44 @@ pub mod sql {
     }
 }
 
+/// What kinds of things the audit log tells of.
+pub const OBJECTS: &[&str] = &[
+    "user",
+    "session",
+    "key",
+    "client",
+    "did",
+    "campaign",
+    "link",
+    "call",
+    "reservation",
+    "server",
+    "recording",
+    "transcription_job",
+];
+
+/// What the audit log says was done to them.
+pub const ACTIONS: &[&str] = &[
+    "create",
+    "update",
+    "delete",
+    "change_password",
+    "set_password",
+    "end",
+    "revoke",
+    "confirm",
+    "refuse",
+    "set_dids",
+    "pause",
+    "resume",
+    "correct_counter",
+    "release",
+    "declare_dead",
+    "hold",
+    "share",
+    "retry",
+];
+
 /// Whose eyes a request sees with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
@@ -183,6 +221,13 @@ impl Request {
     /// Notes a change in the audit log.
     pub async fn audit(&self, change: &Change<'_>) -> Result<(), Error> {
         let actor = change.actor;
+        // The API's document lists them.
+        debug_assert!(ACTIONS.contains(&change.action), "{}", change.action);
+        debug_assert!(
+            OBJECTS.contains(&change.object_type),
+            "{}",
+            change.object_type
+        );
         self.rows(
             sql::NOTE,
             &[

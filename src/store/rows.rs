@@ -22,6 +22,12 @@ pub(super) fn reader(sql: Sql, row: &Row) -> Reader<'_> {
     Reader { sql, row }
 }
 
+/// What a statement made by [`sql::count_of`] counted.
+pub(super) fn total_of(sql: Sql, rows: &[Row]) -> Result<i64, Error> {
+    let row = rows.first().ok_or_else(|| Error::row(sql.name, "no row"))?;
+    reader(sql, row).column("total")
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn column<T: FromSql<'a>>(&self, name: &str) -> Result<T, Error> {
         self.row

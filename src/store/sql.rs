@@ -26,6 +26,22 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
+/// A statement that counts what a list finds, made of the list itself, so that both go by the same filters. It takes the
+/// list's parameters, with null for the limit and for the place to go on from.
+macro_rules! count_of {
+    ($folder:literal, $name:literal) => {
+        $crate::store::sql::Sql {
+            name: concat!($folder, "/", $name, ", counted"),
+            text: concat!(
+                "select count(*) as total from (",
+                include_str!(concat!("../../sql/", $folder, "/", $name, ".sql")),
+                ") listed"
+            ),
+        }
+    };
+}
+pub(crate) use count_of;
+
 /// The API's statements, by resource.
 pub const API: &[&[Sql]] = &[
     super::audit::sql::ALL,
@@ -42,6 +58,7 @@ pub const API: &[&[Sql]] = &[
     super::request::sql::ALL,
     super::servers::sql::ALL,
     super::sessions::sql::ALL,
+    super::shared::sql::ALL,
     super::statistics::sql::ALL,
     super::throttle::sql::ALL,
     super::transcribed::sql::ALL,

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::request::{Reach, Request};
-use super::rows::reader;
+use super::rows::{reader, total_of};
 use super::sql::Sql;
 use super::{Error, Store};
 use crate::domain::transcript::{Segment, Word};
@@ -24,6 +24,10 @@ pub mod sql {
         RETRY = "retry",
         SEGMENTS = "segments",
     }
+
+    /// How many [`JOBS`] finds.
+    pub const COUNT_JOBS: crate::store::sql::Sql =
+        crate::store::sql::count_of!("api/transcripts", "jobs");
 }
 
 /// Calls found by their words before their order is asked for. Where there are more, going through the calls in
@@ -312,6 +316,26 @@ impl Store {
             .await?;
         let read = |row| JobRow::from_row(sql::JOBS, row);
         rows.iter().map(read).collect()
+    }
+
+    /// How many jobs a filter leaves.
+    pub async fn transcription_jobs_total(&self, filter: &JobFilter<'_>) -> Result<i64, Error> {
+        let nothing = None::<i64>;
+        let rows = self
+            .once_planned(
+                Reach::Everything,
+                sql::COUNT_JOBS,
+                &[
+                    &nothing,
+                    &filter.state,
+                    &filter.language,
+                    &filter.user_id,
+                    &filter.call_id,
+                    &nothing,
+                ],
+            )
+            .await?;
+        total_of(sql::COUNT_JOBS, &rows)
     }
 }
 

@@ -185,6 +185,50 @@ fn values_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn pages_of_other_sites_are_listed_one_by_one_and_over_https() {
+    let listed = |text: &str| {
+        let file = format!("[http]\ncors_origins = \"{text}\"\n");
+        parse(&file, &[URL]).map(|config| config.http.cors_origins)
+    };
+    assert_eq!(parse("", &[URL]).unwrap().http.cors_origins, [""; 0]);
+    assert_eq!(
+        listed("https://Console.example.com, http://localhost:5173,https://b.example:8443/")
+            .unwrap(),
+        [
+            "https://console.example.com",
+            "http://localhost:5173",
+            "https://b.example:8443"
+        ]
+    );
+    for bad in [
+        "*",
+        "https://*.example.com",
+        "http://console.example.com",
+        "https://a.example/app",
+        "null",
+        "a.example",
+        "https://u:p@a.example",
+        "https://a.example?x",
+        "https://a.example,",
+        "ftp://a.example",
+    ] {
+        assert!(listed(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn if_match_is_optional_or_required() {
+    let required = |text: &str| {
+        let file = format!("[http]\nif_match = \"{text}\"\n");
+        parse(&file, &[URL]).map(|config| config.http.require_if_match)
+    };
+    assert!(!parse("", &[URL]).unwrap().http.require_if_match);
+    assert!(required("required").unwrap());
+    assert!(!required("optional").unwrap());
+    assert!(required("true").is_err());
+}
+
+#[test]
 fn a_server_that_lacks_a_key_is_reported_with_both_ways_to_set_it() {
     let found = problems("", &[URL, ("CAPCONDUIT_ASTERISK__0__URL", "ftp://h")]).join("\n");
     assert!(found.contains("CAPCONDUIT_ASTERISK__0__NAME"), "{found}");

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::code::Code;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
 use super::{Api, Problem, auth, idempotency, keys, trace};
@@ -41,19 +42,25 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether a role has it, and the names of those that do.
-    fn allows(self, role: Role) -> Result<(), &'static str> {
-        let (allowed, names): (&[Role], _) = match self {
-            Self::Public | Self::Internal | Self::SignedIn => return Ok(()),
-            Self::Seller => (&[Role::User], "user"),
-            Self::Staff => (&[Role::Admin, Role::Staff], "admin, staff"),
-            Self::Admin => (&[Role::Admin], "admin"),
-        };
-        if allowed.contains(&role) {
-            Ok(())
-        } else {
-            Err(names)
+    /// The roles that have it; none where it is not by role.
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Public | Self::Internal => &[],
+            Self::SignedIn => &Role::ALL,
+            Self::Seller => &[Role::User],
+            Self::Staff => &[Role::Admin, Role::Staff],
+            Self::Admin => &[Role::Admin],
         }
+    }
+
+    /// Whether a role has it, and the names of those that do.
+    fn allows(self, role: Role) -> Result<(), String> {
+        let roles = self.roles();
+        if roles.is_empty() || roles.contains(&role) {
+            return Ok(());
+        }
+        let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        Err(names.join(", "))
     }
 }
 
@@ -265,7 +272,7 @@ async fn admit(
     notes.limited(api.limits.known(&caller))?;
     if let Err(allowed) = operation.access.allows(caller.role) {
         return Err(Problem::forbidden(
-            "role_not_allowed",
+            Code::RoleNotAllowed,
             format!(
                 "This needs one of the roles [{allowed}]; yours is {}.",
                 caller.role.as_str()
@@ -275,13 +282,23 @@ async fn admit(
     if caller.scopes.is_some() {
         if operation.session_only {
             return Err(Problem::forbidden(
-                "session_only",
+                Code::SessionOnly,
                 "This is not for API keys. Log in.",
             ));
         }
         caller.check_scope(operation.tag, request.method())?;
     } else if !is_safe(request.method()) {
         check_origin(api, request.headers())?;
+    }
+    if api.settings.require_if_match
+        && operation.problems.contains(&412)
+        && !request.headers().contains_key(header::IF_MATCH)
+    {
+        return Err(Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            Code::IfMatchRequired,
+            "Read it first, then send its ETag as If-Match with your change: nobody's change is overwritten so.",
+        ));
     }
     tracing::debug!(user.id = caller.user_id.0, "admitted");
     request.extensions_mut().insert(caller.clone());
@@ -356,7 +373,7 @@ async fn by_cookies(
     );
     if session.is_none() && remember.is_none() {
         return Err(unauthorized(
-            "not_logged_in",
+            Code::NotLoggedIn,
             "Log in first: POST /api/auth/login, or send an API key as bearer token.",
         ));
     }
@@ -367,7 +384,7 @@ async fn by_cookies(
             return Ok(Who::of_session(session));
         }
     }
-    let ended = || unauthorized("session_ended", "This session has ended. Log in again.");
+    let ended = || unauthorized(Code::SessionEnded, "This session has ended. Log in again.");
     let Some(remember) = remember else {
         return Err(ended());
     };
@@ -415,13 +432,13 @@ async fn by_cookies(
 async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Problem> {
     let token = bearer(headers).ok_or_else(|| {
         unauthorized(
-            "bad_authorization",
+            Code::BadAuthorization,
             "Send an API key as `Authorization: Bearer cck_…`, once.",
         )
     })?;
     let wrong = || {
         unauthorized(
-            "wrong_api_key",
+            Code::WrongApiKey,
             "This API key is not known, or has ended, or was revoked.",
         )
     };
@@ -454,9 +471,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn check_scopes(group: &str, method: &Method, scopes: &[String]) -> Result<(), Problem> {
+/// The scope that an operation of a group needs, and the wider one that does as well.
+pub fn scope(group: &str, method: &Method) -> (String, &'static str) {
     let action = if is_safe(method) { "read" } else { "write" };
-    let needed = format!("{group}:{action}");
+    (format!("{group}:{action}"), action)
+}
+
+fn check_scopes(group: &str, method: &Method, scopes: &[String]) -> Result<(), Problem> {
+    let (needed, action) = scope(group, method);
     if scopes
         .iter()
         .any(|scope| scope == action || *scope == needed)
@@ -464,13 +486,13 @@ fn check_scopes(group: &str, method: &Method, scopes: &[String]) -> Result<(), P
         return Ok(());
     }
     Err(Problem::forbidden(
-        "scope_missing",
+        Code::ScopeMissing,
         format!("This needs an API key with the scope `{needed}` or `{action}`."),
     ))
 }
 
 /// 401 with the way to do better.
-fn unauthorized(code: &'static str, message: &'static str) -> Problem {
+fn unauthorized(code: Code, message: &'static str) -> Problem {
     Problem::unauthorized(code, message).with_header(
         header::WWW_AUTHENTICATE,
         HeaderValue::from_static("Bearer realm=\"capconduit\""),
@@ -491,7 +513,7 @@ fn check_internal_token(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
         Ok(())
     } else {
         Err(Problem::unauthorized(
-            "wrong_internal_token",
+            Code::WrongInternalToken,
             "Send the internal token in the header X-Internal-API-Token.",
         ))
     }
@@ -515,15 +537,25 @@ pub fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
         None => text(header::HeaderName::from_static("sec-fetch-site"))
             .is_some_and(|site| site == "cross-site"),
         Some(origin) => {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            let own = host.is_some() && host == text(header::HOST);
-            !own && api.settings.public_origin.as_deref() != Some(origin)
+            let listed = api
+                .settings
+                .cors_origins
+                .iter()
+                .any(|listed| listed == origin);
+            // Where the own address is said, what the request calls it does not count.
+            let own = if let Some(own) = api.settings.public_origin.as_deref() {
+                own == origin
+            } else {
+                let host = origin.split_once("://").map(|(_, host)| host);
+                host.is_some() && host == text(header::HOST)
+            };
+            !own && !listed
         }
     };
     if foreign {
         return Err(Problem::forbidden(
-            "foreign_origin",
-            "This request comes from another site. Should it be this one, set http.public_url to its address.",
+            Code::ForeignOrigin,
+            "This request comes from another site. Should it be this one, set http.public_url to its address; should it be a page of yours elsewhere, add it to http.cors_origins.",
         ));
     }
     Ok(())

@@ -10,10 +10,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{Access, Caller};
+use super::code::Code;
+use super::cursor::{self, ListPart, Mark, TOTAL};
+use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::domain::Role;
 use crate::store::audit::{AuditFilter, AuditRow};
 
@@ -24,19 +27,21 @@ pub fn operations() -> Vec<Operation> {
             .tagged("audit", "List the changes of your things")
             .about("Whoever made them. Where others made them from is not shown.")
             .access(Access::Seller)
+            .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<AuditPage>(200, "Changes, newest first.")
+            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
             .problems(&[400]),
         Operation::get("/api/admin/audit", "listAllAudit", list)
             .tagged("audit", "List all changes")
             .access(Access::Staff)
+            .query(&[TOTAL])
             .query(&FILTERS)
             .query(&[parameter(
                 "user_id",
                 ParameterKind::Integer,
                 "Only changes of this seller's things.",
             )])
-            .answers::<AuditPage>(200, "Changes, newest first.")
+            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
             .problems(&[400]),
     ]
 }
@@ -84,16 +89,6 @@ const FILTERS: [Parameter; 8] = [
     ),
 ];
 
-/// A page of the audit log.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AuditPage {
-    items: Vec<AuditEntry>,
-    per_page: i64,
-    /// Leads to the next page; null on the last one.
-    next_cursor: Option<String>,
-}
-
 /// A change.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -107,7 +102,9 @@ pub struct AuditEntry {
     via: Option<String>,
     /// The seller whose thing was changed.
     user_id: Option<i32>,
+    #[schemars(with = "words::AuditAction")]
     action: String,
+    #[schemars(with = "words::AuditObject")]
     object_type: String,
     object_id: String,
     /// The thing before the change, as the API shows it.
@@ -146,10 +143,10 @@ async fn list(
     State(api): State<Api>,
     caller: Caller,
     query: Query,
-) -> Result<Json<AuditPage>, Problem> {
-    let per_page = query.page(50)?.per_page;
+) -> Result<Json<ListPart<AuditEntry>>, Problem> {
+    let per_page = query.per_page(50)?;
     let filter = AuditFilter {
-        before: cursor(&query)?,
+        before: cursor::read_id(&query, Mark::AUDIT)?,
         user_id: match caller.role {
             Role::User => Some(caller.user_id.0),
             Role::Admin | Role::Staff => query.id("user_id"),
@@ -165,35 +162,23 @@ async fn list(
             .map(start_of),
     };
     // One more than asked for tells whether there is another page.
-    let mut rows = api
+    let rows = api
         .store
         .audit_log(caller.reach(), &filter, per_page + 1)
         .await?;
-    let more = rows.len() as i64 > per_page;
-    rows.truncate(per_page as usize);
-    let last = rows.last().filter(|_| more);
-    Ok(Json(AuditPage {
-        next_cursor: last.map(|row| row.audit_id.to_string()),
-        items: rows
-            .into_iter()
-            .map(|row| AuditEntry::of(row, &caller))
-            .collect(),
-        per_page,
-    }))
-}
-
-/// The id that ended the page before.
-pub(super) fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
-    let Some(text) = query.text("cursor") else {
-        return Ok(None);
+    let total = if query.flag("total")? {
+        let total = api.store.audit_total(caller.reach(), &filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
     };
-    match text.parse() {
-        Ok(id) if id > 0 => Ok(Some(id)),
-        _ => Err(Problem::bad_request(
-            "bad_parameter",
-            "`cursor` must be the `nextCursor` of an earlier answer.",
-        )),
-    }
+    Ok(Json(ListPart::of(
+        rows,
+        per_page,
+        total,
+        |row| cursor::after_id(Mark::AUDIT, row.audit_id),
+        |row| AuditEntry::of(row, &caller),
+    )))
 }
 
 fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
@@ -209,7 +194,7 @@ fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
     match text.parse() {
         Ok(day) if shaped => Ok(Some(day)),
         _ => Err(Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             format!("`{name}` must be a day such as 2026-01-31."),
         )),
     }

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::{Access, Caller, From, Via, check_origin};
 use super::body::Input;
+use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
 use super::limits::too_many;
 use super::operation::Operation;
@@ -195,7 +196,7 @@ async fn login(
         return Ok(response);
     }
     Err(Problem::conflict(
-        "changed_meanwhile",
+        Code::ChangedMeanwhile,
         "The account was changed while you logged in. Try again.",
     ))
 }
@@ -229,13 +230,13 @@ async fn check_password(
         count_failure(api, &account, &network).await?;
         tracing::info!(%address, "a login failed");
         return Err(Problem::unauthorized(
-            "wrong_login",
+            Code::WrongLogin,
             "Username or password is wrong.",
         ));
     };
     if found.user.status != "active" {
         return Err(Problem::unauthorized(
-            "account_not_active",
+            Code::AccountNotActive,
             format!("This account is {}.", found.user.status),
         ));
     }
@@ -264,7 +265,7 @@ async fn check_lock(api: &Api, subjects: &[&str]) -> Result<(), Problem> {
     match api.store.login_wait(subjects).await? {
         None => Ok(()),
         Some(wait) => Err(too_many(
-            "too_many_failed_logins",
+            Code::TooManyFailedLogins,
             "Too many failed logins. Wait before you try again.".into(),
             wait,
         )),
@@ -341,7 +342,7 @@ async fn change_password(
     .await;
     let account = checked.map_err(|problem| match problem.code() {
         // Whoever asks is logged in; a 401 would say otherwise.
-        "wrong_login" => Problem::forbidden("wrong_password", "`currentPassword` is wrong."),
+        Code::WrongLogin => Problem::forbidden(Code::WrongPassword, "`currentPassword` is wrong."),
         _ => problem,
     })?;
     let new = given.new_password;
@@ -356,7 +357,7 @@ async fn change_password(
         .await?;
     if !changed {
         return Err(Problem::conflict(
-            "changed_meanwhile",
+            Code::ChangedMeanwhile,
             "The password was changed meanwhile, by you elsewhere or by an administrator.",
         ));
     }

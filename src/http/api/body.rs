@@ -11,6 +11,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, V
 use serde_json::{Map, Value, json};
 
 use super::Problem;
+use super::code::Code;
 use super::form::Form;
 
 /// No body of this API comes near it.
@@ -58,7 +59,7 @@ pub async fn read_optional<T: DeserializeOwned>(
     }
     let object = match parse_object(&bytes) {
         Ok(object) => object,
-        Err(problem) if problem.code() == "empty_body" => return Ok(None),
+        Err(problem) if problem.code() == Code::EmptyBody => return Ok(None),
         Err(problem) => return Err(problem),
     };
     let read = form.read(object).map_err(Problem::fields)?;
@@ -81,7 +82,7 @@ pub async fn read_object(request: Request) -> Result<Map<String, Value>, Problem
 fn not_json() -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "not_json",
+        Code::NotJson,
         "Send the body as JSON, with `Content-Type: application/json`.",
     )
 }
@@ -90,7 +91,7 @@ fn not_json() -> Problem {
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::bad_request(
-            "empty_body",
+            Code::EmptyBody,
             "The body is empty. Send a JSON object.",
         ));
     }
@@ -100,12 +101,12 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
         .and_then(|value| deserializer.end().map(|()| value));
     match value {
         Ok(Value::Object(object)) if object.is_empty() => Err(Problem::bad_request(
-            "empty_body",
+            Code::EmptyBody,
             "The object is empty: there is nothing to do.",
         )),
         Ok(Value::Object(object)) => Ok(object),
         Ok(Value::Null) => Err(Problem::bad_request(
-            "empty_body",
+            Code::EmptyBody,
             "The body is null. Send a JSON object.",
         )),
         Ok(_) => {
@@ -114,7 +115,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
             Err(Problem::fields(errors))
         }
         Err(error) => Err(Problem::bad_request(
-            "malformed_json",
+            Code::MalformedJson,
             format!("The body is not JSON: {error}."),
         )),
     }
@@ -125,7 +126,7 @@ pub async fn read_bytes(request: Request) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
+            Code::TooLarge,
             format!("The body is larger than {} KiB.", MAX_BYTES / 1024),
         )
     };
@@ -149,13 +150,13 @@ pub async fn read_bytes(request: Request) -> Result<Bytes, Problem> {
                 cause = error.source();
             }
             Err(Problem::bad_request(
-                "incomplete_body",
+                Code::IncompleteBody,
                 "The body ended too early.",
             ))
         }
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
-            "slow_body",
+            Code::SlowBody,
             format!(
                 "The body did not arrive within {} seconds.",
                 DEADLINE.as_secs()
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     fn code(body: &str) -> &'static str {
-        parse_object(body.as_bytes()).map_or_else(|problem| problem.code(), |_| "ok")
+        parse_object(body.as_bytes()).map_or_else(|problem| problem.code().as_str(), |_| "ok")
     }
 
     #[test]

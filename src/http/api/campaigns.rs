@@ -3,20 +3,21 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
-use super::etag::{Tag, Tagged};
+use super::code::Code;
+use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::links::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Message, Problem, note_own, shown};
+use super::{Api, Message, Problem, note_own, shown, words};
 use crate::store;
 use crate::store::campaigns::{
     AvailableClientRow, CampaignChange, CampaignRecording, CampaignRow, NewCampaignRow,
@@ -221,13 +222,16 @@ struct CampaignDids {
 pub struct Campaign {
     id: i32,
     name: String,
+    #[schemars(with = "words::CampaignStatus")]
     status: String,
+    #[schemars(with = "words::RoutingStrategy")]
     routing_strategy: String,
     dial_timeout_seconds: i32,
     description: Option<String>,
     /// Whether answered calls are recorded and transcribed.
     recording_enabled: bool,
     /// `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     recording_language: String,
     /// Name of the sound file that both sides hear first.
     recording_announcement: Option<String>,
@@ -245,6 +249,7 @@ pub struct CampaignDid {
     id: i32,
     number: String,
     description: Option<String>,
+    #[schemars(with = "words::DidStatus")]
     status: String,
     #[serde(skip)]
     updated_at: i64,
@@ -352,7 +357,7 @@ impl ClientBrief {
 /// A campaign that somebody else owns, or that nobody does, is refused: 403 and 404, as the contract has it.
 pub(super) async fn refuse_campaign(request: &Request, id: i32) -> Result<Problem, Problem> {
     Ok(if request.campaign_exists(id).await? {
-        Problem::forbidden("not_yours", "This campaign is another seller's.")
+        Problem::forbidden(Code::NotYours, "This campaign is another seller's.")
     } else {
         Problem::not_found("campaign")
     })
@@ -377,7 +382,7 @@ async fn lock(
 fn name_taken(error: store::Error, name: Option<&str>) -> Problem {
     match (error.broken(), name) {
         (Some(Broken::Unique("uq_user_campaign_name")), Some(name)) => Problem::conflict(
-            "name_taken",
+            Code::NameTaken,
             format!("You have a campaign named {name:?} already. Choose another name."),
         ),
         _ => error.into(),
@@ -395,7 +400,7 @@ async fn check_dids_free(
         return Ok(());
     };
     Err(Problem::conflict(
-        "did_in_use",
+        Code::DidInUse,
         format!(
             "Calls to {} go to your active campaign {:?} (id {}). Untie it there, or pause that campaign, first.",
             used.number, used.campaign_name, used.campaign_id
@@ -471,7 +476,10 @@ async fn create(
     )
     .await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, Tagged(campaign.tag(), campaign)).into_response())
+    Ok(created_below(
+        campaign.campaign.id,
+        Tagged(campaign.tag(), campaign),
+    ))
 }
 
 async fn read(
@@ -578,7 +586,7 @@ async fn set_dids(
     if !foreign.is_empty() {
         let some: Vec<_> = foreign.iter().take(20).map(ToString::to_string).collect();
         return Err(Problem::forbidden(
-            "not_your_dids",
+            Code::NotYourDids,
             format!("You have no DIDs with these ids: {}.", some.join(", ")),
         ));
     }

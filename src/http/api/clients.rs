@@ -11,19 +11,20 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
-use super::etag::{Tag, Tagged};
+use super::code::Code;
+use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem, shown};
+use super::{Api, Problem, shown, words};
 use crate::domain::ClientId;
 use crate::domain::candidate::is_endpoint_id;
 use crate::domain::sip;
@@ -399,6 +400,7 @@ pub struct Client {
     identifier: String,
     name: String,
     department: Option<String>,
+    #[schemars(with = "words::ActiveStatus")]
     status: String,
     notes: Option<String>,
     /// Who made it, if that account is still there.
@@ -516,7 +518,7 @@ async fn create(
     let aor_id = new.pjsip.aor.as_ref().and_then(|a| a.id.as_deref());
     if endpoint_id != Some(identifier) || aor_id != Some(identifier) {
         return Err(Problem::bad_request(
-            "ids_differ",
+            Code::IdsDiffer,
             format!(
                 "pjsip.endpoint.id and pjsip.aor.id must both be {identifier}, as clientIdentifier is."
             ),
@@ -541,7 +543,7 @@ async fn create(
     let (tag, client) = (tag(&row), Client::of(row));
     note(&request, &caller, "create", None, Some(&client)).await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, Tagged(tag, client)).into_response())
+    Ok(created_below(client.id, Tagged(tag, client)))
 }
 
 async fn read(State(api): State<Api>, Id(id): Id) -> Result<Tagged<Client>, Problem> {
@@ -616,7 +618,7 @@ async fn refuse_linked(request: &Request, id: ClientId) -> Result<(), Problem> {
     match request.active_link(id).await? {
         None => Ok(()),
         Some((link, campaign)) => Err(Problem::conflict(
-            "client_in_use",
+            Code::ClientInUse,
             format!(
                 "Link {} ties this client to the active campaign {}. Set one of them inactive first.",
                 link.0, campaign.0
@@ -803,7 +805,7 @@ impl GivenAuth {
         let mut row = match present {
             Some(present) if present.id != self.id => {
                 return Err(Problem::bad_request(
-                    "other_auth",
+                    Code::OtherAuth,
                     format!(
                         "The credentials of this client are {}, not {}. To replace them, remove them first with \
                          \"auth\": null.",
@@ -851,11 +853,11 @@ fn refused(error: store::Error) -> Problem {
     };
     match error.broken() {
         Some(Broken::Unique("clients_client_identifier_key")) => {
-            taken("client_identifier_taken", "clientIdentifier")
+            taken(Code::ClientIdentifierTaken, "clientIdentifier")
         }
-        Some(Broken::Unique("pjsip_endpoints_pkey")) => taken("endpoint_taken", "endpoint id"),
-        Some(Broken::Unique("pjsip_aors_pkey")) => taken("aor_taken", "address id"),
-        Some(Broken::Unique("pjsip_auths_pkey")) => taken("auth_taken", "auth id"),
+        Some(Broken::Unique("pjsip_endpoints_pkey")) => taken(Code::EndpointTaken, "endpoint id"),
+        Some(Broken::Unique("pjsip_aors_pkey")) => taken(Code::AorTaken, "address id"),
+        Some(Broken::Unique("pjsip_auths_pkey")) => taken(Code::AuthTaken, "auth id"),
         // A value from before the check, in a field that the change does not name.
         Some(Broken::Check("pjsip_endpoints_direct_media_check")) => pjsip_field(
             "endpoint",
@@ -868,7 +870,7 @@ fn refused(error: store::Error) -> Problem {
             "Has a value that is none of userpass, md5, google_oauth. Set it too.",
         ),
         Some(Broken::Reference("clients_created_by_fkey")) => {
-            Problem::unauthorized("session_ended", "Your account was deleted meanwhile.")
+            Problem::unauthorized(Code::SessionEnded, "Your account was deleted meanwhile.")
         }
         _ => error.into(),
     }

@@ -13,12 +13,13 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::form::parse_moment;
 use super::live::Named;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{
     CallId, Candidate, CapKind, Check, ClientId, Decision, DialledNumber, Disposition, LinkId,
@@ -103,13 +104,16 @@ pub struct RecordedDecision {
     /// 1 for the call's first.
     attempt: i32,
     /// `DIAL` or `REJECT`.
+    #[schemars(with = "words::DecisionVerdict")]
     verdict: String,
     /// Why it was refused: a code.
+    #[schemars(with = "Option<words::RefusedFor>")]
     reason: Option<String>,
     /// The same for people.
     explanation: String,
     campaign: Option<Named>,
     /// The campaign's strategy then.
+    #[schemars(with = "Option<words::RoutingStrategy>")]
     strategy: Option<String>,
     /// The link chosen.
     chosen: Option<Chosen>,
@@ -132,7 +136,9 @@ pub struct Chosen {
     answered_at: Option<Moment>,
     ended_at: Option<Moment>,
     /// `answered`, `failed`, `abandoned`, `not_dialled`, `lost`; null until it has ended.
+    #[schemars(with = "Option<words::AttemptOutcome>")]
     outcome: Option<String>,
+    #[schemars(with = "Option<words::DialResult>")]
     dial_status: Option<String>,
     hangup_cause_code: Option<i32>,
 }
@@ -154,6 +160,7 @@ pub struct Assessed {
     /// Calls answered so far, and those offered now.
     total: Option<Use>,
     /// `eligible`, or the check it failed.
+    #[schemars(with = "words::CandidateVerdict")]
     verdict: &'static str,
     /// The same for people.
     explanation: String,
@@ -421,14 +428,17 @@ pub struct Simulation {
     /// The campaign that takes its calls, if one does.
     campaign: Option<SimulatedCampaign>,
     /// `DIAL` or `REJECT`.
+    #[schemars(with = "words::DecisionVerdict")]
     verdict: &'static str,
     /// Why it would be refused: a code.
+    #[schemars(with = "Option<words::RefusedFor>")]
     reason: Option<&'static str>,
     /// The verdict for people.
     explanation: String,
     /// What the caller's carrier would be told of a refusal (Q.850).
     cause: Option<Cause>,
     /// What the log would say of a refusal.
+    #[schemars(with = "Option<words::CallStatus>")]
     call_status: Option<&'static str>,
     /// All links of the campaign, those that could take the call first, in the order to try.
     targets: Vec<Assessed>,
@@ -452,6 +462,7 @@ pub struct SimulatedDid {
 pub struct SimulatedCampaign {
     id: i32,
     name: Option<String>,
+    #[schemars(with = "words::RoutingStrategy")]
     routing_strategy: &'static str,
     dial_timeout_seconds: u32,
 }
@@ -479,7 +490,7 @@ async fn simulate(
 ) -> Result<Json<Simulation>, Problem> {
     let Some(did) = query.checked("did", DialledNumber::MAX_CHARS)? else {
         return Err(Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             "`did` is required: the number dialled, as %2B18005550101.",
         ));
     };
@@ -490,7 +501,7 @@ async fn simulate(
         let at = parse_moment(text).or_else(|| parse_moment(&plus_again(text)));
         let Some(at) = at else {
             return Err(Problem::bad_request(
-                "bad_parameter",
+                Code::BadParameter,
                 "`at` must be a date and time such as 2026-01-31T12:00:00Z, or be left out for now.",
             ));
         };
@@ -517,7 +528,7 @@ async fn simulate(
         let _turn = turn.map_err(|_| {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
+                Code::Unavailable,
                 "Too many simulations at once. Try again in a moment.",
             )
         })?;

@@ -6,18 +6,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
-use super::etag::{Tag, Tagged};
+use super::code::Code;
+use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem, note_own, shown};
+use super::{Api, Problem, note_own, shown, words};
 use crate::domain::Claims;
 use crate::domain::number::is_e164;
 use crate::store::dids::{DidChange, DidRow, is_number_taken};
@@ -133,6 +134,7 @@ pub struct Did {
     pub(super) id: i32,
     number: String,
     /// `active`, `inactive`, or `pending`: not confirmed yet.
+    #[schemars(with = "words::DidStatus")]
     status: String,
     description: Option<String>,
     created_at: Moment,
@@ -187,7 +189,7 @@ async fn create(
         Claims::Confirm => "pending",
         Claims::Staff => {
             return Err(Problem::forbidden(
-                "given_by_staff",
+                Code::GivenByStaff,
                 "Numbers are given by the operator's staff here. Ask them for it.",
             ));
         }
@@ -195,7 +197,7 @@ async fn create(
     let request = api.store.request(caller.reach()).await?;
     if status == "pending" && request.pending_dids(caller.user_id).await? >= MAX_PENDING {
         return Err(Problem::conflict(
-            "too_many_pending",
+            Code::TooManyPending,
             format!("{MAX_PENDING} of your numbers wait to be confirmed. Add more when some are."),
         ));
     }
@@ -211,7 +213,7 @@ async fn create(
         Ok(row) => Did::of(row),
         Err(error) if is_number_taken(&error) => {
             return Err(Problem::conflict(
-                "number_taken",
+                Code::NumberTaken,
                 format!(
                     "{} is a DID already. If it is yours to use, ask the operator's staff.",
                     new.number
@@ -230,7 +232,7 @@ async fn create(
     )
     .await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, Tagged(did.tag(), did)).into_response())
+    Ok(created_below(did.id, Tagged(did.tag(), did)))
 }
 
 async fn read(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Tagged<Did>, Problem> {
@@ -252,7 +254,7 @@ async fn update(
     before.tag().check(&headers)?;
     if before.is_pending() && change.status.is_some() {
         return Err(Problem::conflict(
-            "did_pending",
+            Code::DidPending,
             "This DID waits to be confirmed by the operator's staff. Until then its status stays.",
         ));
     }

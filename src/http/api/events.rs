@@ -18,16 +18,18 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderName};
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::access::{Access, Caller, still_holds};
+use super::code::Code;
 use super::live::CallState;
 use super::moment::Moment;
 use super::operation::Operation;
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{Role, UserId};
 use crate::http::Ending;
@@ -53,7 +55,18 @@ pub fn operations() -> Vec<Operation> {
                  account may have 10 streams open.",
             )
             .access(Access::SignedIn)
-            .answers_other(200, "The stream.", "text/event-stream"),
+            .answers_events(
+                200,
+                "The stream.",
+                &[
+                    ("snapshot", SchemaGenerator::subschema_for::<Snapshot<'static>>),
+                    ("call.started", SchemaGenerator::subschema_for::<Told<'static>>),
+                    ("call.offered", SchemaGenerator::subschema_for::<Told<'static>>),
+                    ("call.answered", SchemaGenerator::subschema_for::<Told<'static>>),
+                    ("call.ended", SchemaGenerator::subschema_for::<Told<'static>>),
+                    ("lagged", SchemaGenerator::subschema_for::<Lagged>),
+                ],
+            ),
     ]
 }
 
@@ -87,22 +100,59 @@ struct Happening {
     data: Value,
 }
 
-#[derive(Serialize)]
+/// What an event tells of a call.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CallEvent")]
 struct Told<'a> {
     call_id: i64,
+    /// The number dialled.
     did: &'a str,
     caller_number: Option<&'a str>,
     campaign_id: Option<i32>,
+    /// Whom it was offered to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32")]
     client_id: Option<i32>,
+    /// From 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32")]
     attempt: Option<i32>,
+    /// With `call.ended`: how.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "words::CallStatus")]
     status: Option<&'a str>,
+    /// With `call.ended`: why it was refused, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "words::RefusedFor")]
     reason: Option<&'a str>,
+    /// When it happened; of a call under way, when it began.
     at: Moment,
+}
+
+/// A call under way, as a snapshot tells of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CallUnderWay")]
+struct UnderWay<'a> {
+    #[serde(flatten)]
+    told: Told<'a>,
+    state: CallState,
+}
+
+/// All calls under way.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventSnapshot")]
+struct Snapshot<'a> {
+    calls: Vec<UnderWay<'a>>,
+    at: Moment,
+}
+
+/// That events were left out; a snapshot follows.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventsMissed")]
+struct Lagged {
+    /// How many.
+    missed: u64,
 }
 
 impl<'a> Told<'a> {
@@ -176,13 +226,14 @@ impl Calls {
 
     /// Those under way, as far as they are the business of a listener.
     fn snapshot(&self, listener: Option<UserId>) -> Value {
-        let calls: Vec<Value> = self
+        let calls = self
             .under_way
             .values()
             .filter(|call| listener.is_none() || call.user_id == listener)
             .map(summary)
             .collect();
-        json!({ "calls": calls, "at": Moment(clock::now()) })
+        let at = Moment(clock::now());
+        json!(Snapshot { calls, at })
     }
 }
 
@@ -213,7 +264,7 @@ fn changes(before: Option<&SeenCall>, call: &SeenCall, news: &mut Vec<Happening>
     }
 }
 
-fn summary(call: &SeenCall) -> Value {
+fn summary(call: &SeenCall) -> UnderWay<'_> {
     let open: Option<&SeenAttempt> = call.attempts.iter().find(|a| a.ended_at.is_none());
     let state = match open {
         Some(attempt) if attempt.answered_at.is_some() => CallState::Talking,
@@ -221,13 +272,12 @@ fn summary(call: &SeenCall) -> Value {
         None if call.refused_at.is_some() => CallState::Refused,
         None => CallState::Routing,
     };
-    let mut told = json!(Told {
+    let told = Told {
         client_id: open.map(|a| a.client_id.0),
         attempt: open.map(|a| a.attempt),
         ..Told::of(call, call.started_at)
-    });
-    told["state"] = json!(state);
-    told
+    };
+    UnderWay { told, state }
 }
 
 /// Where streams come together. Cheap to clone.
@@ -268,7 +318,7 @@ impl Hub {
         if own >= STREAMS_OF_ACCOUNT {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too_many_streams",
+                Code::TooManyStreams,
                 format!("You have {STREAMS_OF_ACCOUNT} streams of events open. Close one first."),
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
@@ -276,7 +326,7 @@ impl Hub {
         if all >= STREAMS {
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "too_many_streams",
+                Code::TooManyStreams,
                 format!("There are {STREAMS} streams of events open. Try again later."),
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
@@ -305,7 +355,7 @@ impl Hub {
         if !matches!(looked, Ok(Ok(_))) {
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
+                Code::Unavailable,
                 "The database does not answer. Try again in a moment.",
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")));
@@ -523,7 +573,7 @@ impl Listener {
     fn catch_up(&mut self, missed: u64) {
         let (snapshot, news) = self.api.events.rejoin(Self::tenant(&self.caller));
         self.news = news;
-        let lagged = json!({ "missed": missed });
+        let lagged = json!(Lagged { missed });
         self.next
             .push_back(Event::default().event("lagged").data(lagged.to_string()));
         self.next.push_back(snapshot_event(&snapshot));

@@ -14,6 +14,7 @@ use futures_util::stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -41,12 +42,16 @@ pub fn operations() -> Vec<Operation> {
             .answers_other(200, "The calls.", "text/csv")
             .problems(&[400])
     };
+    let own = export("/api/seller/calls/export", "exportCalls", Access::Seller)
+        .tagged("logs", "Export your calls as CSV");
+    let all = export("/api/admin/calls/export", "exportAllCalls", Access::Staff)
+        .tagged("logs", "Export the calls of all sellers as CSV")
+        .query(&[USER_FILTER]);
     vec![
-        export("/api/seller/logs/export", "exportCalls", Access::Seller)
-            .tagged("logs", "Export your calls as CSV"),
-        export("/api/admin/logs/export", "exportAllCalls", Access::Staff)
-            .tagged("logs", "Export the calls of all sellers as CSV")
-            .query(&[USER_FILTER]),
+        own.also_at("/api/seller/logs/export", "exportLoggedCalls"),
+        all.also_at("/api/admin/logs/export", "exportAllLoggedCalls"),
+        own,
+        all,
     ]
 }
 
@@ -105,7 +110,7 @@ async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<
     let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_exports",
+            Code::TooManyExports,
             "Too many exports are under way. Try again in a minute.",
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::access::Caller;
+use super::code::Code;
 use super::{Api, Problem, body, trace};
 use crate::digest::hex;
 use crate::store::idempotency::{Begun, DEAD, Kept, Key};
@@ -45,7 +46,7 @@ pub fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     match (text, keys.next()) {
         (Some(text), None) => Ok(Some(text)),
         _ => Err(Problem::bad_request(
-            "bad_idempotency_key",
+            Code::BadIdempotencyKey,
             "Send one Idempotency-Key of 1 to 255 visible ASCII characters.",
         )),
     }
@@ -71,7 +72,7 @@ pub async fn serve(
         Begun::Answered(kept) => return Ok(replay(kept)),
         Begun::AtWork => {
             return Err(Problem::conflict(
-                "request_at_work",
+                Code::RequestAtWork,
                 "The first request with this Idempotency-Key is still at work. Send it again in a moment.",
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")));
@@ -79,7 +80,7 @@ pub async fn serve(
         Begun::Other => {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
+                Code::IdempotencyKeyReused,
                 "This Idempotency-Key came with another request before. Use a new key for each request.",
             ));
         }
@@ -191,7 +192,7 @@ mod tests {
             }
             key_of(&headers)
                 .map(|key| key.map(str::to_owned))
-                .map_err(|problem| problem.code())
+                .map_err(|problem| problem.code().as_str())
         };
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&[b"a-1"]), Ok(Some("a-1".into())));

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::Access;
+use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
 use super::operation::Operation;
 use super::query::{ParameterKind, Query, parameter};
-use super::{Api, Problem, body, trace};
+use super::{Api, Problem, body, trace, words};
 use crate::domain::{Check, DialledNumber, LinkId, RefusalReason};
 use crate::routing::Explanation;
 use crate::store::internal::{Address, Record, Recorded};
@@ -141,6 +142,7 @@ pub struct RoutingInfo {
     did_id: i32,
     /// `priority`, `round_robin` or `weighted`.
     #[serde(rename = "routing_strategy")]
+    #[schemars(with = "words::RoutingStrategy")]
     strategy: &'static str,
     dial_timeout_seconds: u32,
     /// One or more, in the order to try them.
@@ -169,7 +171,7 @@ pub struct RouteTarget {
 async fn route_info(State(api): State<Api>, query: Query) -> Result<Response, Problem> {
     let Some(number) = query.checked("did", DialledNumber::MAX_CHARS)? else {
         return Err(Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             "`did` is missing: send the dialled number, its plus as %2B.",
         ));
     };
@@ -327,11 +329,11 @@ async fn recorded(api: &Api, bytes: &[u8]) -> Result<i64, Problem> {
     match outcome {
         Recorded::As(id) => Ok(id),
         Recorded::Known => Err(Problem::conflict(
-            "already_recorded",
+            Code::AlreadyRecorded,
             "A call with this asteriskUniqueid is in the log already. Nothing was counted.",
         )),
         Recorded::UnderWay => Err(Problem::conflict(
-            "call_under_way",
+            Code::CallUnderWay,
             "capconduit carries the call with this asteriskUniqueid and records it itself. Nothing was counted.",
         )),
         Recorded::NoLink => Err(Problem::not_found(

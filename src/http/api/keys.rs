@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, Caller};
 use super::auth::{digest, tenant_of};
 use super::body::Input;
+use super::code::Code;
+use super::etag::created_below;
 use super::form::{Field, Form, Unknown};
 use super::idempotency::KeepInstead;
 use super::moment::Moment;
@@ -175,7 +177,7 @@ async fn create(
     let request = api.store.request(Reach::Everything).await?;
     if request.lock_and_count_keys(caller.user_id).await? >= MOST {
         return Err(Problem::conflict(
-            "too_many_keys",
+            Code::TooManyKeys,
             format!("You have {MOST} keys. Revoke one that is not needed any more."),
         ));
     }
@@ -207,7 +209,7 @@ async fn create(
     let mut made = MadeKey { about, key: None };
     let instead = serde_json::to_vec(&made).unwrap_or_default();
     made.key = Some(key);
-    let mut response = (StatusCode::CREATED, Json(made)).into_response();
+    let mut response = created_below(made.about.id, Json(made));
     response.extensions_mut().insert(KeepInstead(instead));
     Ok(response)
 }

@@ -15,6 +15,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::access::{Caller, Via};
+use super::code::Code;
 use super::{Problem, Settings};
 
 /// What may come at once is what the limit allows in so many seconds.
@@ -133,7 +134,7 @@ impl Standing {
         match self.retry_after {
             None => Ok(()),
             Some(wait) => Err(too_many(
-                "too_many_requests",
+                Code::TooManyRequests,
                 format!(
                     "Too many requests; {} may come at once. Try again later.",
                     self.limit
@@ -156,7 +157,7 @@ impl Standing {
 }
 
 /// 429, to be tried again after a while.
-pub fn too_many(code: &'static str, message: String, wait: Duration) -> Problem {
+pub fn too_many(code: Code, message: String, wait: Duration) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header(
         header::RETRY_AFTER,
         HeaderValue::from(whole_seconds(wait).max(1)),

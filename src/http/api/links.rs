@@ -2,19 +2,20 @@
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
 use super::campaigns::{ClientBrief, INT4, refuse_campaign};
-use super::etag::{Tag, Tagged};
+use super::code::Code;
+use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Ids};
-use super::{Api, Problem, note_own, shown};
+use super::{Api, Problem, note_own, shown, words};
 use crate::store::links::{LinkChange, LinkRow, NewLinkRow};
 use crate::store::request::{Broken, Request};
 
@@ -119,6 +120,7 @@ struct ChangedLink {
 pub struct Link {
     id: i32,
     client: ClientBrief,
+    #[schemars(with = "words::ActiveStatus")]
     status: String,
     max_concurrency: i32,
     total_calls_allowed: Option<i32>,
@@ -220,7 +222,7 @@ async fn create(
         .map_err(|error| match error.broken() {
             Some(Broken::Unique("campaign_client_settings_campaign_client_key")) => {
                 Problem::conflict(
-                    "already_linked",
+                    Code::AlreadyLinked,
                     "This client is linked to this campaign already. Change that link instead.",
                 )
             }
@@ -238,7 +240,7 @@ async fn create(
     )
     .await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, Tagged(link.tag(), link)).into_response())
+    Ok(created_below(link.id, Tagged(link.tag(), link)))
 }
 
 async fn update(

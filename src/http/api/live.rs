@@ -1,36 +1,83 @@
-//! Calls under way.
+//! Calls: those under way, and by the same addresses those of the log.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::logs::{self, FILTERS, LoggedCallDetails, LoggedPage, PAGE_PARAMETERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
-use super::query::{Listed, PAGING, Query};
-use super::{Api, Problem};
+use super::query::{Ids, Listed, Parameter, ParameterKind, Query, parameter};
+use super::{Api, Problem, words};
 use crate::clock;
 use crate::store::live::{LiveCallRow, LiveTarget};
 
-/// The operations on calls under way.
+/// The operations on calls, under way or ended.
 pub fn operations() -> Vec<Operation> {
+    let list = |path, id, access| {
+        Operation::get(path, id, list)
+            .about(
+                "Those under way, unless `state=ended` asks for the log: then filters, order and cursors are those of the \
+                 log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total.",
+            )
+            .access(access)
+            .query(&[STATE])
+            .query(&PAGE_PARAMETERS)
+            .query(&FILTERS)
+            .answers::<Calls>(200, "Calls, newest first unless sorted otherwise.")
+            .problems(&[400])
+    };
+    let read = |path, id, access| {
+        Operation::get(path, id, read)
+            .about(
+                "Under way or ended: `state` says which. The id stays the same. Of an ended call an API key needs \
+                 `logs:read` (or `read`).",
+            )
+            .access(access)
+            .answers::<Call>(200, "The call.")
+    };
     vec![
-        Operation::get("/api/seller/calls", "listLiveCalls", list)
-            .tagged("calls", "List your calls under way")
-            .access(Access::Seller)
-            .query(&PAGING)
-            .answers::<Listed<LiveCall>>(200, "Your calls under way, newest first.")
-            .problems(&[400]),
-        Operation::get("/api/admin/calls", "listAllLiveCalls", list)
-            .tagged("calls", "List all calls under way")
-            .about("Also those to numbers that nobody has, until Asterisk reports their end.")
-            .access(Access::Staff)
-            .query(&PAGING)
-            .answers::<Listed<LiveCall>>(200, "All calls under way, newest first.")
-            .problems(&[400]),
+        list("/api/seller/calls", "listCalls", Access::Seller).tagged("calls", "List your calls"),
+        list("/api/admin/calls", "listAllCalls", Access::Staff)
+            .tagged("calls", "List the calls of all sellers")
+            .query(&[USER_FILTER]),
+        read("/api/seller/calls/{id}", "getCall", Access::Seller).tagged("calls", "Read a call"),
+        read("/api/admin/calls/{id}", "getAnyCall", Access::Staff).tagged("calls", "Read any call"),
     ]
+}
+
+/// Which calls.
+pub const STATES: &[&str] = &["live", "ended"];
+
+const STATE: Parameter = parameter(
+    "state",
+    ParameterKind::Choice(STATES),
+    "`live`: calls under way, which it is unless said; `ended`: the log.",
+);
+
+/// Calls under way, or ended ones.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Calls {
+    /// Those under way.
+    Live(Listed<LiveCall>),
+    /// Those of the log.
+    Ended(LoggedPage),
+}
+
+/// A call under way, or an ended one.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Call {
+    /// It is under way.
+    Live(Box<LiveCall>),
+    /// It is in the log.
+    Ended(Box<LoggedCallDetails>),
 }
 
 /// A call under way.
@@ -38,6 +85,8 @@ pub fn operations() -> Vec<Operation> {
 #[serde(rename_all = "camelCase")]
 pub struct LiveCall {
     /// Also the id of its record in the log, once it has ended.
+    id: i64,
+    /// The same.
     call_id: i64,
     started_at: Moment,
     age_seconds: i64,
@@ -48,6 +97,7 @@ pub struct LiveCall {
     campaign: Option<Named>,
     state: CallState,
     /// Why it was refused, where it was.
+    #[schemars(with = "Option<words::RefusedFor>")]
     reason: Option<String>,
     /// Who has it now.
     target: Option<Target>,
@@ -104,6 +154,7 @@ impl LiveCall {
             None => CallState::Routing,
         };
         Self {
+            id: row.call_id.0,
             call_id: row.call_id.0,
             started_at: Moment(row.started_at),
             age_seconds: now.duration_since(row.started_at).as_secs().max(0),
@@ -141,7 +192,13 @@ async fn list(
     State(api): State<Api>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Listed<LiveCall>>, Problem> {
+) -> Result<Json<Calls>, Problem> {
+    if query.choice(STATE.name, STATES)? == Some("ended") {
+        caller.check_scope("logs", &Method::GET)?;
+        return Ok(Json(Calls::Ended(
+            logs::ended(&api, &caller, &query).await?,
+        )));
+    }
     let page = query.page(20)?;
     let (calls, total) = api
         .store
@@ -149,5 +206,20 @@ async fn list(
         .await?;
     let now = clock::now();
     let calls = calls.into_iter().map(|call| LiveCall::of(call, now));
-    Ok(Json(page.of(calls.collect(), total)))
+    Ok(Json(Calls::Live(page.of(calls.collect(), total))))
+}
+
+async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids([id]): Ids<1>,
+) -> Result<Response, Problem> {
+    // First those under way: one that ends now is in the log a moment later.
+    if let Some(call) = api.store.live_call(caller.reach(), id).await? {
+        let call = LiveCall::of(call, clock::now());
+        return Ok(Json(Call::Live(Box::new(call))).into_response());
+    }
+    let call = logs::ended_call(&api, &caller, id).await?;
+    caller.check_scope("logs", &Method::GET)?;
+    Ok(logs::versioned(&Call::Ended(Box::new(call))))
 }

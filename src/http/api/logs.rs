@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{Method, StatusCode};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -16,13 +16,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::code::Code;
+use super::cursor::{self, Mark, TOTAL};
+use super::etag::Tag;
 use super::moment::Moment;
 use super::operation::Operation;
-use super::query::{Ids, Page, Parameter, ParameterKind, Query, parameter};
+use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::RecordingOfCall;
 use super::transcription_jobs::TranscriptionOfCall;
 use super::transcripts::TranscriptMatch;
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::domain::Role;
 use crate::store;
 use crate::store::logs::{AttemptRow, CallFilter, CallRow, Order, Position};
@@ -37,7 +40,8 @@ pub fn operations() -> Vec<Operation> {
                 "Newest first, unless sorted otherwise. `page` counts all calls that the filters leave, which \
                  takes long for many. `nextCursor`, sent as `cursor` with the same filters, goes on after \
                  the last call of this answer without counting, as fast on the last page as on the first; \
-                 `cursor=start` begins so. With a cursor `page`, `total` and `pages` are null. With `transcript` each \
+                 `cursor=start` begins so. With a cursor `page` and `pages` are null, and \
+                 `total` is too unless `total=true` asks for it. With `transcript` each \
                  call has `transcriptMatches`.",
             )
             .query(&PAGE_PARAMETERS)
@@ -51,18 +55,27 @@ pub fn operations() -> Vec<Operation> {
             .answers::<LoggedCallDetails>(200, "The call.")
     };
     vec![
-        list("/api/seller/logs", "listCalls", Access::Seller).tagged("logs", "List your calls"),
-        read("/api/seller/logs/{id}", "getCall", Access::Seller)
-            .tagged("logs", "Read a call and whom it was offered to"),
-        list("/api/admin/logs", "listAllCalls", Access::Staff)
-            .tagged("logs", "List the calls of all sellers")
+        list("/api/seller/logs", "listEndedCalls", Access::Seller)
+            .tagged("logs", "List your calls that have ended")
+            .alias_of("/api/seller/calls?state=ended"),
+        read("/api/seller/logs/{id}", "getEndedCall", Access::Seller).tagged(
+            "logs",
+            "Read a call that has ended, and whom it was offered to",
+        ),
+        list("/api/admin/logs", "listAllEndedCalls", Access::Staff)
+            .tagged("logs", "List the calls of all sellers that have ended")
+            .alias_of("/api/admin/calls?state=ended")
             .query(&[USER_FILTER]),
-        read("/api/admin/logs/{id}", "getAnyCall", Access::Staff)
-            .tagged("logs", "Read any call and whom it was offered to"),
+        read("/api/admin/logs/{id}", "getAnyEndedCall", Access::Staff).tagged(
+            "logs",
+            "Read any call that has ended, and whom it was offered to",
+        ),
     ]
 }
 
-const PAGE_PARAMETERS: [Parameter; 4] = [
+/// Which part of the log, and in which order.
+pub const PAGE_PARAMETERS: [Parameter; 5] = [
+    TOTAL,
     parameter(
         "page",
         ParameterKind::Integer,
@@ -84,7 +97,8 @@ const PAGE_PARAMETERS: [Parameter; 4] = [
 /// Most matches shown of a call.
 const MOST_MATCHES: usize = 3;
 
-const SORTS: &[&str] = &[
+/// Orders of the log.
+pub const SORTS: &[&str] = &[
     "-timestamp_start",
     "timestamp_start",
     "-duration",
@@ -199,11 +213,20 @@ pub struct ClientOfCall {
     client_identifier: String,
 }
 
+/// A call that has ended.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedState {
+    /// It is over.
+    Ended,
+}
+
 /// A call of the log.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedCall {
     id: i64,
+    state: EndedState,
     /// Null once it is deleted.
     campaign: Option<CampaignOfCall>,
     /// Null once it is deleted.
@@ -218,26 +241,31 @@ pub struct LoggedCall {
     timestamp_end: Option<Moment>,
     duration_seconds: Option<i32>,
     billsec_seconds: Option<i32>,
+    #[schemars(with = "words::CallStatus")]
     call_status: String,
     hangup_cause_code: Option<i32>,
     hangup_cause_text: Option<String>,
     asterisk_uniqueid: Option<String>,
     asterisk_linkedid: Option<String>,
+    #[schemars(with = "Option<words::RefusedFor>")]
     refusal_reason: Option<String>,
     /// How many targets it was offered to.
     attempts: i32,
     created_at: Moment,
     /// Its seller: for administrators and staff only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32")]
     user_id: Option<i32>,
     /// In answers to `transcript`: the first parts, three at most, with words that were looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<TranscriptMatch>")]
     transcript_matches: Option<Vec<TranscriptMatch>>,
 }
 
 /// A page of the log.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LoggedCallList")]
 pub struct LoggedPage {
     items: Vec<LoggedCall>,
     /// Number of this page, from 1; null with a cursor.
@@ -248,8 +276,10 @@ pub struct LoggedPage {
     total: Option<i64>,
     /// Number of pages; null with a cursor.
     pages: Option<i64>,
-    /// Goes on after this page; null on the last one.
+    /// Sent as `cursor`, it leads to the calls after these; null with the last ones.
     next_cursor: Option<String>,
+    /// Whether there are more.
+    has_more: bool,
 }
 
 /// A call with all that was tried.
@@ -279,7 +309,9 @@ pub struct OfferOfCall {
     answered_at: Option<Moment>,
     ended_at: Option<Moment>,
     /// `answered`, `failed`, `abandoned`, `not_dialled` or `lost`; null while it lasts.
+    #[schemars(with = "Option<words::AttemptOutcome>")]
     outcome: Option<String>,
+    #[schemars(with = "Option<words::DialResult>")]
     dial_status: Option<String>,
     hangup_cause_code: Option<i32>,
 }
@@ -288,6 +320,7 @@ impl LoggedCall {
     fn of(row: CallRow, role: Role) -> Self {
         Self {
             id: row.id,
+            state: EndedState::Ended,
             campaign: row.campaign.map(|(id, name)| CampaignOfCall { id, name }),
             did: row.did.map(|(id, number)| DidOfCall { id, number }),
             client: row
@@ -340,14 +373,20 @@ async fn list(
     caller: Caller,
     query: Query,
 ) -> Result<Json<LoggedPage>, Problem> {
-    let page = query.page(50)?;
-    let (filter, words) = filter(&api, &query, &caller).await?;
-    let order = order(&query)?;
-    let start = match query.text("cursor") {
-        None => None,
-        Some("start") => Some(None),
-        Some(cursor) => Some(Some(read_cursor(cursor, order)?)),
+    Ok(Json(ended(&api, &caller, &query).await?))
+}
+
+/// Calls that have ended.
+pub async fn ended(api: &Api, caller: &Caller, query: &Query) -> Result<LoggedPage, Problem> {
+    let page = query.page_without_cursor(50)?;
+    let (filter, words) = filter(api, query, caller).await?;
+    let order = order(query)?;
+    let start = if query.has("cursor") {
+        Some(read_cursor(query, order)?)
+    } else {
+        None
     };
+    let counted = start.is_none() || query.flag("total")?;
     let offset = if start.is_some() { 0 } else { page.offset() };
     // One more than shown tells whether there are more.
     let (mut rows, total) = api
@@ -359,24 +398,32 @@ async fn list(
             start.flatten(),
             page.per_page + 1,
             offset,
-            start.is_none(),
+            counted,
         )
         .await
         .map_err(too_slow)?;
-    let more = rows.len() as i64 > page.per_page;
-    rows.truncate(page.per_page as usize);
-    let next_cursor = rows
-        .last()
-        .filter(|_| more)
-        .map(|row| write_cursor(order, row.position()));
+    let (has_more, next_cursor) = cursor::cut(&mut rows, page.per_page, |row| {
+        write_cursor(order, row.position())
+    });
+    let by_page = start.is_none();
     let mut items: Vec<LoggedCall> = rows
         .into_iter()
         .map(|row| LoggedCall::of(row, caller.role))
         .collect();
     if let Some(words) = words {
-        show_matches(&api, &caller, &mut items, &words).await?;
+        show_matches(api, caller, &mut items, &words).await?;
     }
-    Ok(Json(paged(items, page, total, next_cursor)))
+    Ok(LoggedPage {
+        items,
+        page: by_page.then_some(page.page),
+        per_page: page.per_page,
+        total,
+        pages: total
+            .filter(|_| by_page)
+            .map(|total| (total + page.per_page - 1) / page.per_page),
+        next_cursor,
+        has_more,
+    })
 }
 
 /// Shows where in these calls words were spoken.
@@ -405,27 +452,33 @@ async fn show_matches(
     Ok(())
 }
 
-fn paged(
-    items: Vec<LoggedCall>,
-    page: Page,
-    total: Option<i64>,
-    next_cursor: Option<String>,
-) -> LoggedPage {
-    LoggedPage {
-        items,
-        page: total.map(|_| page.page),
-        per_page: page.per_page,
-        total,
-        pages: total.map(|total| (total + page.per_page - 1) / page.per_page),
-        next_cursor,
-    }
-}
-
 async fn read(
     State(api): State<Api>,
     caller: Caller,
     Ids([id]): Ids<1>,
-) -> Result<Json<LoggedCallDetails>, Problem> {
+) -> Result<Response, Problem> {
+    let call = ended_call(&api, &caller, id).await?;
+    Ok(versioned(&call))
+}
+
+/// JSON with a version of its own: nothing that a row says changes with all of it.
+pub fn versioned(call: &impl Serialize) -> Response {
+    let json = Bytes::from(serde_json::to_vec(call).unwrap_or_default());
+    let tag = Tag::of_text(&json).header();
+    let mut response = json.into_response();
+    let put = response.headers_mut();
+    put.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(tag) = tag {
+        put.insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A call that has ended, with all that was tried.
+pub async fn ended_call(api: &Api, caller: &Caller, id: i64) -> Result<LoggedCallDetails, Problem> {
     let owner = caller.owner();
     let row = api.store.logged_call(caller.reach(), owner, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("call"))?;
@@ -438,12 +491,12 @@ async fn read(
         .recording_of_call(caller.reach(), owner, id, None)
         .await?;
     let (recording, job) = recorded.map_or((None, None), |r| (r.recording, r.job));
-    Ok(Json(LoggedCallDetails {
+    Ok(LoggedCallDetails {
         call: LoggedCall::of(row, caller.role),
         offers: attempts.into_iter().map(OfferOfCall::of).collect(),
         recording: recording.as_ref().map(RecordingOfCall::of),
         transcription: job.map(TranscriptionOfCall::of),
-    }))
+    })
 }
 
 /// A search that the database gave up: say how to make it easier.
@@ -451,7 +504,7 @@ pub fn too_slow(error: store::Error) -> Problem {
     if error.is_overload() {
         return Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_slow",
+            Code::TooSlow,
             "This takes too long. Narrow it with start_date and end_date, or go through the calls with a cursor.",
         );
     }
@@ -492,7 +545,7 @@ pub async fn filter(
     match found {
         Spoken::Nothing => {
             return Err(Problem::bad_request(
-                "nothing_to_look_for",
+                Code::NothingToLookFor,
                 "`transcript` holds no word that could be looked for: words such as `the` and `of` are in every call.",
             ));
         }
@@ -563,7 +616,7 @@ fn seconds(query: &Query, name: &str) -> Result<Option<i32>, Problem> {
     match text.trim().parse::<i32>() {
         Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
         _ => Err(Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             format!("`{name}` must be a whole number of seconds, 0 to 2147483647."),
         )),
     }
@@ -587,7 +640,7 @@ pub(super) fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Ti
     };
     read_bound(text, bound).map_err(|Malformed| {
         Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             format!(
                 "`{name}` must be a day as 2026-01-31 (UTC), or a time with offset as 2026-01-31T12:00:00Z."
             ),
@@ -635,41 +688,36 @@ fn read_day(text: &str) -> Option<Date> {
         .flatten()
 }
 
-fn sort_tag(order: Order) -> u8 {
-    match order {
+fn mark(order: Order) -> Mark {
+    Mark(match order {
         Order::Newest => 1,
         Order::Oldest => 2,
         Order::Longest => 3,
         Order::Shortest => 4,
-    }
+    })
 }
 
-/// A position as clients keep it: they need not know what it says.
 fn write_cursor(order: Order, position: Position) -> String {
-    let mut bytes = vec![sort_tag(order)];
+    let mut bytes = Vec::with_capacity(20);
     bytes.extend(position.timestamp_start.as_microsecond().to_be_bytes());
     bytes.extend(position.id.to_be_bytes());
     bytes.extend(position.duration_seconds.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+    cursor::write(mark(order), &bytes)
 }
 
-fn read_cursor(text: &str, order: Order) -> Result<Position, Problem> {
-    let parse = || {
-        let bytes: [u8; 21] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-        let micros = i64::from_be_bytes(bytes[1..9].try_into().ok()?);
-        let position = Position {
-            timestamp_start: Timestamp::from_microsecond(micros).ok()?,
-            id: i64::from_be_bytes(bytes[9..17].try_into().ok()?),
-            duration_seconds: i32::from_be_bytes(bytes[17..].try_into().ok()?),
-        };
-        (bytes[0] == sort_tag(order)).then_some(position)
+fn read_cursor(query: &Query, order: Order) -> Result<Option<Position>, Problem> {
+    let Some(bytes) = cursor::read::<20>(query, mark(order))? else {
+        return Ok(None);
     };
-    parse().ok_or_else(|| {
-        Problem::bad_request(
-            "bad_cursor",
-            "`cursor` is not one of this list in this order. Take `nextCursor` of the answer before, or `start`.",
-        )
-    })
+    let parse = || {
+        let micros = i64::from_be_bytes(bytes[..8].try_into().ok()?);
+        Some(Position {
+            timestamp_start: Timestamp::from_microsecond(micros).ok()?,
+            id: i64::from_be_bytes(bytes[8..16].try_into().ok()?),
+            duration_seconds: i32::from_be_bytes(bytes[16..].try_into().ok()?),
+        })
+    };
+    parse().map(Some).ok_or_else(cursor::bad)
 }
 
 #[cfg(test)]
@@ -733,13 +781,14 @@ mod tests {
             duration_seconds: -1,
         };
         let cursor = write_cursor(Order::Newest, position);
-        assert_eq!(
-            read_cursor(&cursor, Order::Newest).expect("reads"),
-            position
-        );
-        assert!(read_cursor(&cursor, Order::Oldest).is_err());
-        for text in ["", "x", "AAAA", &cursor[1..], &format!("{cursor}A")] {
-            assert!(read_cursor(text, Order::Newest).is_err(), "{text:?}");
+        let read = |text: &str, order| {
+            read_cursor(&Query::parse(&format!("cursor={text}")), order).map_err(|p| p.code())
+        };
+        assert_eq!(read(&cursor, Order::Newest), Ok(Some(position)));
+        assert_eq!(read("start", Order::Newest), Ok(None));
+        assert!(read(&cursor, Order::Oldest).is_err());
+        for text in ["x", "AAAA", &cursor[1..], &format!("{cursor}A")] {
+            assert!(read(text, Order::Newest).is_err(), "{text:?}");
         }
     }
 

@@ -5,17 +5,23 @@
 //! [`crate::routing`], and decide nothing about calls. Every transaction sees only what its caller may
 //! see ([`crate::store::request`]), whatever a handler forgets.
 
+mod about;
 mod access;
 mod audit;
 mod auth;
 mod body;
 mod campaigns;
 mod clients;
+mod code;
+mod compression;
+mod cors;
+mod cursor;
 mod decisions;
 mod dids;
 mod docs;
 mod etag;
 mod events;
+mod examples;
 mod export;
 mod form;
 mod idempotency;
@@ -32,8 +38,10 @@ mod problem;
 mod query;
 mod range;
 mod recordings;
+mod responses;
 mod servers;
 mod sessions;
+mod shared_links;
 mod staff_dids;
 mod statistics;
 mod trace;
@@ -41,14 +49,15 @@ mod transcription_jobs;
 mod transcripts;
 mod usage;
 mod users;
+mod words;
 
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
@@ -63,6 +72,7 @@ use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
 use access::Caller;
+pub use code::Code;
 use operation::Operation;
 pub use problem::Problem;
 
@@ -73,6 +83,14 @@ pub struct Settings {
     pub internal_tokens: Vec<SecretString>,
     /// Origin of the pages that may use the API beside its own, as `https://calls.example.com`.
     pub public_origin: Option<String>,
+    /// Origins of other pages that may use the API.
+    pub cors_origins: Vec<String>,
+    /// Changes of what has a version are refused without `If-Match`.
+    pub require_if_match: bool,
+    /// Name of this daemon.
+    pub node: String,
+    /// Recordings are transcribed here.
+    pub transcribes: bool,
     /// Cookies are for https only.
     pub secure_cookies: bool,
     /// Peers whose `X-Forwarded-For` is believed.
@@ -108,7 +126,6 @@ pub struct Shared {
     storage: Option<Storage>,
     settings: Settings,
     limits: limits::Limits,
-    document: String,
     events: events::Hub,
 }
 
@@ -138,6 +155,7 @@ impl Message {
 /// Every operation there is.
 fn operations() -> Vec<Operation> {
     [
+        about::operations(),
         auth::operations(),
         sessions::operations(),
         keys::operations(),
@@ -154,6 +172,7 @@ fn operations() -> Vec<Operation> {
         logs::operations(),
         export::operations(),
         recordings::operations(),
+        shared_links::operations(),
         transcripts::operations(),
         transcription_jobs::operations(),
         statistics::operations(),
@@ -187,16 +206,17 @@ pub fn router(
         storage,
         limits: limits::Limits::new(&settings),
         settings,
-        document: document().to_string(),
     }));
+    let origins = cors::origins(&api.settings.cors_origins);
     operation::routes(&api, operations())
         .route("/health", get(health))
-        .route("/api/openapi.json", get(openapi_document))
         .merge(docs::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
+        .layer(middleware::from_fn_with_state(origins, cors::layer))
         .layer(middleware::from_fn(trace::layer))
+        .layer(compression::layer())
 }
 
 /// What the audit log keeps of a thing: what the API shows of it.
@@ -233,15 +253,10 @@ async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "message": "capconduit is up." }))
 }
 
-async fn openapi_document(State(api): State<Api>) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], api.document.clone()).into_response()
-}
-
 async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
-        "not_found",
+        Code::NotFound,
         "There is nothing at this address. /api/openapi.json lists what there is.",
     )
 }
@@ -253,7 +268,7 @@ async fn method_not_allowed(request: Request) -> Response {
     }
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+        Code::MethodNotAllowed,
         "This address has no such method; the header Allow lists those it has.",
     )
     .into_response()

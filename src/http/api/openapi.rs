@@ -6,51 +6,56 @@ use axum::http::Method;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::access::Access;
+use super::access::{Access, scope};
 use super::form::Form;
-use super::operation::{Content, Meta};
+use super::operation::Meta;
+use super::{responses, words};
 
 /// Builds the document. The same operations give the same text.
 pub fn document(operations: &[&Meta]) -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
+    // As answers are written: a field that may be null is there all the same.
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
     let mut forms = Map::new();
     let mut paths = Map::new();
     let mut tags = BTreeSet::new();
+    let versioned: BTreeSet<&str> = operations
+        .iter()
+        .filter(|meta| meta.problems.contains(&412))
+        .map(|meta| meta.path)
+        .collect();
     for meta in operations {
         tags.insert(meta.tag);
-        let mut responses = Map::new();
-        for answer in &meta.answers {
-            let response = responses
-                .entry(answer.status.to_string())
-                .or_insert_with(|| json!({ "description": answer.about }));
-            match &answer.content {
-                Content::Nothing => {}
-                Content::Json(schema) => {
-                    response["content"]["application/json"]["schema"] =
-                        schema(&mut generator).to_value();
-                }
-                Content::Other(media_type) => {
-                    response["content"][*media_type]["schema"] = json!({ "type": "string" });
-                }
-                Content::Binary(media_type) => {
-                    response["content"][*media_type] = json!({});
-                }
-            }
-        }
+        let mut answers = responses::answers(meta, &versioned, &mut generator);
         for status in problems(meta) {
             let component = json!({ "$ref": format!("#/components/responses/{status}") });
-            responses.entry(status.to_string()).or_insert(component);
+            answers.entry(status.to_string()).or_insert(component);
         }
         let mut operation = json!({
             "operationId": meta.id,
             "tags": [meta.tag],
             "summary": meta.summary,
-            "responses": responses,
+            "responses": answers,
             "security": security(meta),
         });
+        let roles: Vec<&str> = meta
+            .access
+            .roles()
+            .iter()
+            .map(|role| role.as_str())
+            .collect();
+        if !roles.is_empty() {
+            operation["x-roles"] = json!(roles);
+        }
+        if let Some((scope, wider)) = scopes(meta) {
+            operation["x-scope"] = json!(scope);
+            operation["x-scope-wider"] = json!(wider);
+        }
+        if let Some(path) = meta.alias_of {
+            operation["x-alias-of"] = json!(path);
+        }
         let about = about(meta);
         if !about.is_empty() {
             operation["description"] = json!(about);
@@ -66,9 +71,17 @@ pub fn document(operations: &[&Meta]) -> Value {
         paths.entry(meta.path).or_insert_with(|| json!({}))[meta.method.as_str().to_lowercase()] =
             operation;
     }
+    words::register(&mut generator);
     let mut schemas = generator.take_definitions(true);
-    schemas.extend(forms);
-    schemas.insert("Problem".into(), problem_schema());
+    let mut forms = Value::Object(forms);
+    words::name_sets(&mut forms, &schemas);
+    if let Value::Object(forms) = forms {
+        schemas.extend(forms);
+    }
+    schemas.extend(responses::problem_schemas());
+    let mut paths = Value::Object(paths);
+    words::name_sets(&mut paths, &schemas);
+    responses::add_examples(&mut paths, &schemas);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -81,10 +94,17 @@ pub fn document(operations: &[&Meta]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": problem_responses(),
+            "responses": responses::problems(),
+            "headers": responses::headers(),
             "securitySchemes": {
-                "session": { "type": "apiKey", "in": "cookie", "name": "session" },
-                "apiKey": { "type": "http", "scheme": "bearer" },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "session",
+                    "description": "Set by `POST /api/auth/login`.",
+                },
+                "apiKey": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "cck_…",
+                    "description": "Made by `POST /api/auth/keys`. It may do what one of the scopes named beside it allows.",
+                },
                 "internalToken": { "type": "apiKey", "in": "header", "name": "X-Internal-API-Token" },
             },
         },
@@ -100,20 +120,39 @@ fn about(meta: &Meta) -> String {
         Access::Admin => "For administrators.",
         Access::Internal => "For programs with the internal token.",
     };
-    match (meta.about, meta.session_only) {
-        ("", false) => who.to_owned(),
-        ("", true) => format!("{who} Not for API keys."),
-        (about, false) => format!("{about}\n\n{who}"),
-        (about, true) => format!("{about}\n\n{who} Not for API keys."),
+    let mut parts = Vec::new();
+    if let Some(path) = meta.alias_of {
+        parts.push(format!(
+            "The same as `{} {path}`. Both addresses stay.",
+            meta.method
+        ));
     }
+    if !meta.about.is_empty() {
+        parts.push(meta.about.to_owned());
+    }
+    parts.push(if meta.session_only {
+        format!("{who} Not for API keys.")
+    } else {
+        who.to_owned()
+    });
+    parts.join("\n\n")
 }
 
+/// The scope that an API key needs for it, and the wider one that does as well.
+fn scopes(meta: &Meta) -> Option<(String, &'static str)> {
+    let by_key = !meta.access.roles().is_empty() && !meta.session_only;
+    by_key.then(|| scope(meta.tag, &meta.method))
+}
+
+/// Each way in by itself is enough.
 fn security(meta: &Meta) -> Value {
-    match (meta.access, meta.session_only) {
+    match (meta.access, scopes(meta)) {
         (Access::Public, _) => json!([]),
         (Access::Internal, _) => json!([{ "internalToken": [] }]),
-        (_, true) => json!([{ "session": [] }]),
-        (_, false) => json!([{ "session": [] }, { "apiKey": [] }]),
+        (_, None) => json!([{ "session": [] }]),
+        (_, Some((scope, wider))) => {
+            json!([{ "session": [] }, { "apiKey": [scope] }, { "apiKey": [wider] }])
+        }
     }
 }
 
@@ -137,6 +176,9 @@ fn problems(meta: &Meta) -> BTreeSet<u16> {
     if meta.form.is_some() {
         statuses.extend([400, 408, 413, 415]);
     }
+    if statuses.contains(&412) {
+        statuses.insert(428);
+    }
     statuses
 }
 
@@ -154,6 +196,7 @@ fn parameters(meta: &Meta) -> Vec<Value> {
         .map(|name| {
             let schema = match name {
                 "name" => json!({ "type": "string" }),
+                "token" => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{87}$" }),
                 _ => json!({ "type": "integer", "minimum": 1 }),
             };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
@@ -162,7 +205,7 @@ fn parameters(meta: &Meta) -> Vec<Value> {
         json!({
             "name": parameter.name, "in": "query",
             "description": parameter.about,
-            "schema": parameter.kind.schema(),
+            "schema": parameter.schema(),
         })
     });
     let mut parameters: Vec<Value> = in_path.chain(in_query).collect();
@@ -170,7 +213,7 @@ fn parameters(meta: &Meta) -> Vec<Value> {
         json!({
             "name": header.name, "in": "header",
             "description": header.about,
-            "schema": header.kind.schema(),
+            "schema": header.schema(),
         })
     }));
     if meta.problems.contains(&412) {
@@ -199,53 +242,4 @@ fn request_body(meta: &Meta, form: &Form) -> Value {
         content["example"] = serde_json::from_str(example).unwrap_or(Value::Null);
     }
     json!({ "required": !meta.body_optional, "content": { "application/json": content } })
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "Why a request was not carried out: `message`, or `errors` by field.",
-        "properties": {
-            "message": { "type": "string", "description": "For people." },
-            "errors": {
-                "type": "object",
-                "description": "Messages by field, nested as the body is; `_schema` for the body as a whole.",
-            },
-            "code": { "type": "string", "description": "For programs." },
-            "requestId": { "type": "string", "description": "Names the request in the daemon's log." },
-        },
-        "required": ["code", "requestId"],
-    })
-}
-
-fn problem_responses() -> Value {
-    let about = [
-        (400, "Something in the request is not valid."),
-        (401, "Not logged in, or wrong credentials."),
-        (403, "Not allowed."),
-        (404, "There is no such thing."),
-        (405, "There is no such method here."),
-        (408, "The body did not arrive in time."),
-        (409, "It conflicts with what is there."),
-        (412, "It was changed since it was read."),
-        (413, "The body is too large."),
-        (415, "The body is not JSON."),
-        (416, "The range begins after the end."),
-        (422, "The Idempotency-Key was used for another request."),
-        (429, "Too many requests; try again later."),
-        (500, "Something went wrong in the daemon."),
-        (503, "The daemon cannot do it now; try again in a moment."),
-    ];
-    let mut responses = Map::new();
-    for (status, description) in about {
-        responses.insert(
-            status.to_string(),
-            json!({
-                "description": description,
-                "content": { "application/json": {
-                    "schema": { "$ref": "#/components/schemas/Problem" } } },
-            }),
-        );
-    }
-    Value::Object(responses)
 }

@@ -15,12 +15,14 @@ use super::form::Form;
 use super::query::Parameter;
 
 /// One operation of the API.
+#[derive(Clone)]
 pub struct Operation {
     pub(super) meta: Meta,
     handler: MethodRouter<Api>,
 }
 
 /// What is known of an operation beside its handler.
+#[derive(Clone)]
 pub struct Meta {
     pub(super) method: Method,
     /// As in `/api/seller/dids/{id}`.
@@ -42,11 +44,14 @@ pub struct Meta {
     pub(super) answers: Vec<Answer>,
     /// Statuses of problems beside those that follow from the rest.
     pub(super) problems: Vec<u16>,
-    /// Schema of problems with 400, where it is not the usual one.
+    /// The path that it has by its proper name, if this is another one.
+    pub(super) alias_of: Option<&'static str>,
+    /// An example of its body.
     pub(super) example: Option<&'static str>,
 }
 
 /// An answer of an operation when all went well.
+#[derive(Clone, Copy)]
 pub struct Answer {
     pub(super) status: u16,
     pub(super) about: &'static str,
@@ -54,16 +59,22 @@ pub struct Answer {
 }
 
 /// What an answer holds.
+#[derive(Clone, Copy)]
 pub enum Content {
     /// Nothing.
     Nothing,
     /// JSON of a type.
-    Json(fn(&mut SchemaGenerator) -> Schema),
+    Json(MakeSchema),
     /// Something else, by media type.
     Other(&'static str),
     /// No text, by media type.
     Binary(&'static str),
+    /// A stream of events: their names with what each holds.
+    Events(&'static [(&'static str, MakeSchema)]),
 }
+
+/// Makes the schema of a type.
+pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 
 /// Which operation answered: in the extensions of its response.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +128,7 @@ impl Operation {
                 body_optional: false,
                 answers: Vec::new(),
                 problems: Vec::new(),
+                alias_of: None,
                 example: None,
             },
             handler,
@@ -239,6 +251,39 @@ impl Operation {
             about,
             content: Content::Binary(media_type),
         });
+        self
+    }
+
+    /// An answer that is a stream of events.
+    #[must_use]
+    pub fn answers_events(
+        mut self,
+        status: u16,
+        about: &'static str,
+        events: &'static [(&'static str, MakeSchema)],
+    ) -> Self {
+        self.meta.answers.push(Answer {
+            status,
+            about,
+            content: Content::Events(events),
+        });
+        self
+    }
+
+    /// The same operation under another path, where it was before: both stay.
+    #[must_use]
+    pub fn also_at(&self, path: &'static str, id: &'static str) -> Self {
+        let mut alias = self.clone();
+        alias.meta.path = path;
+        alias.meta.id = id;
+        alias.meta.alias_of = Some(self.meta.path);
+        alias
+    }
+
+    /// It is another address of what is at this path.
+    #[must_use]
+    pub fn alias_of(mut self, path: &'static str) -> Self {
+        self.meta.alias_of = Some(path);
         self
     }
 

@@ -1,20 +1,26 @@
 //! Errors as clients see them: one shape, a code for programs, a sentence for people, no internals.
+//!
+//! Whoever accepts `application/problem+json` gets the shape of RFC 9457 instead.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::code::Code;
 use super::trace;
 use crate::routing;
 use crate::store;
 use crate::telemetry::Chain;
 
+/// Media type of problems as RFC 9457 has them.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
 /// Why a request was not carried out. Nothing was changed.
 #[derive(Debug)]
 pub struct Problem {
     status: StatusCode,
-    code: &'static str,
+    code: Code,
     message: String,
     /// Messages by field; takes the place of the message.
     errors: Option<Map<String, Value>>,
@@ -23,7 +29,11 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a code for programs and a sentence that says what is wrong and how to mend it.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        debug_assert!(
+            code.statuses().contains(&status.as_u16()),
+            "{code:?} does not come with {status}"
+        );
         Self {
             status,
             code,
@@ -34,7 +44,7 @@ impl Problem {
     }
 
     /// 400.
-    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn bad_request(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
@@ -42,7 +52,7 @@ impl Problem {
     pub fn fields(errors: Map<String, Value>) -> Self {
         Self {
             errors: Some(errors),
-            ..Self::bad_request("invalid_fields", "Some fields are not valid.")
+            ..Self::bad_request(Code::InvalidFields, "Some fields are not valid.")
         }
     }
 
@@ -54,12 +64,12 @@ impl Problem {
     }
 
     /// 401.
-    pub fn unauthorized(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn unauthorized(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
 
     /// 403.
-    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn forbidden(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
@@ -67,13 +77,13 @@ impl Problem {
     pub fn not_found(what: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "not_found",
+            Code::NotFound,
             format!("There is no such {what}."),
         )
     }
 
     /// 409.
-    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn conflict(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
@@ -81,7 +91,7 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
+            Code::InternalError,
             "Something went wrong here. The request id leads to the details in the log.",
         )
     }
@@ -99,7 +109,7 @@ impl Problem {
     }
 
     /// Its code.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         self.code
     }
 
@@ -110,15 +120,75 @@ impl Problem {
             Some(errors) => body.insert("errors".into(), errors.clone().into()),
             None => body.insert("message".into(), self.message.clone().into()),
         };
-        body.insert("code".into(), self.code.into());
+        body.insert("code".into(), self.code.as_str().into());
         body.insert("requestId".into(), trace::request_id().into());
         body
+    }
+
+    /// The body as RFC 9457 has it.
+    fn details(&self) -> Value {
+        let request_id = trace::request_id();
+        let code = self.code.as_str();
+        let mut details = json!({
+            "type": format!("/docs/errors#{code}"),
+            "title": self.code.meaning(),
+            "status": self.status.as_u16(),
+            "detail": self.message,
+            "instance": format!("{}#{request_id}", trace::path()),
+            "code": code,
+            "requestId": request_id,
+        });
+        if let Some(errors) = &self.errors {
+            let mut list = Vec::new();
+            point_at(errors, "#", &mut list);
+            details["errors"] = json!(list);
+        }
+        details
+    }
+}
+
+/// Each message with the place in the body that it is about (RFC 6901, as the fragment of an address).
+fn point_at(errors: &Map<String, Value>, above: &str, list: &mut Vec<Value>) {
+    for (name, below) in errors {
+        // About the body as a whole.
+        let pointer = if name == "_schema" {
+            above.to_owned()
+        } else {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            let name = form_urlencoded::byte_serialize(name.as_bytes())
+                .collect::<String>()
+                .replace('+', "%20")
+                .replace("%7E", "~");
+            format!("{above}/{name}")
+        };
+        match below {
+            Value::Object(fields) => point_at(fields, &pointer, list),
+            Value::Array(messages) => {
+                list.extend(
+                    messages
+                        .iter()
+                        .map(|message| json!({ "pointer": pointer, "detail": message })),
+                );
+            }
+            message => list.push(json!({ "pointer": pointer, "detail": message })),
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = if trace::wants_problem_json() {
+            let mut response = (self.status, Json(self.details())).into_response();
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+            response
+        } else {
+            (self.status, Json(self.body())).into_response()
+        };
+        response
+            .headers_mut()
+            .append(header::VARY, HeaderValue::from_static("accept"));
         response.headers_mut().extend(self.headers);
         response
     }
@@ -127,7 +197,7 @@ impl IntoResponse for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         let busy = |message| {
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         };
         if error.is_lost_connection() {
@@ -151,10 +221,31 @@ impl From<routing::Error> for Problem {
                 tracing::warn!(error = %Chain(&other), "a request failed");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
+                    Code::Unavailable,
                     "Others are at work on this. Try again in a moment.",
                 )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_point_at_the_place_in_the_body() {
+        let errors = json!({
+            "number": ["Is required."],
+            "pjsip": { "a/b ~c": ["Wrong.", "Long."] },
+            "_schema": ["Must be an object."],
+        });
+        let mut list = Vec::new();
+        point_at(errors.as_object().expect("an object"), "#", &mut list);
+        let pointers: Vec<&str> = list.iter().filter_map(|e| e["pointer"].as_str()).collect();
+        assert_eq!(
+            pointers,
+            ["#", "#/number", "#/pjsip/a~1b%20~0c", "#/pjsip/a~1b%20~0c"]
+        );
     }
 }

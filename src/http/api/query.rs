@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Problem;
+use super::code::Code;
+use super::cursor::{self, Mark};
+use super::{Problem, trace};
 
 /// A parameter of the query, for the API's document.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +38,35 @@ pub enum ParameterKind {
     Moment,
 }
 
+impl Parameter {
+    /// Its JSON Schema: what its kind allows, and what names that many lists have in common hold.
+    pub fn schema(&self) -> Value {
+        match (self.name, self.kind) {
+            ("cursor", _) => json!({ "type": "string", "pattern": cursor::PATTERN }),
+            ("per_page", _) => json!({ "type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE }),
+            ("page", _) => json!({ "type": "integer", "minimum": 1 }),
+            ("call_id", _) => json!({ "type": "integer", "minimum": 1, "maximum": i64::MAX }),
+            ("min_duration" | "max_duration", _) => {
+                json!({ "type": "integer", "minimum": 0, "maximum": i32::MAX })
+            }
+            (name, ParameterKind::Integer) if name.ends_with("_id") => {
+                json!({ "type": "integer", "minimum": 1, "maximum": i32::MAX })
+            }
+            (_, kind) => kind.schema(),
+        }
+    }
+}
+
 impl ParameterKind {
     /// Its JSON Schema.
     pub fn schema(self) -> Value {
         match self {
             Self::Integer => json!({ "type": "integer" }),
-            Self::Text | Self::Moment => json!({ "type": "string" }),
+            Self::Text => json!({ "type": "string" }),
+            Self::Moment => json!({
+                "anyOf": [{ "type": "string", "format": "date" }, { "type": "string", "format": "date-time" }],
+            }),
+            Self::Choice(&["true", "false"]) => json!({ "type": "boolean" }),
             Self::Choice(words) => json!({ "type": "string", "enum": words }),
         }
     }
@@ -53,7 +78,12 @@ pub const fn parameter(name: &'static str, kind: ParameterKind, about: &'static 
 }
 
 /// The parameters of lists by page.
-pub const PAGING: [Parameter; 2] = [
+pub const PAGING: [Parameter; 3] = [
+    parameter(
+        "cursor",
+        ParameterKind::Text,
+        "`nextCursor` of the page before: it goes on after it, with as many items. Takes the place of `page`.",
+    ),
     parameter(
         "page",
         ParameterKind::Integer,
@@ -108,7 +138,7 @@ impl Query {
         };
         if text.chars().count() > max || text.contains('\0') {
             return Err(Problem::bad_request(
-                "bad_parameter",
+                Code::BadParameter,
                 format!("`{name}` may have {max} characters at most and no NUL."),
             ));
         }
@@ -121,7 +151,7 @@ impl Query {
             None => Ok(None),
             Some(word) if words.contains(&word) => Ok(Some(word)),
             Some(_) => Err(Problem::bad_request(
-                "bad_parameter",
+                Code::BadParameter,
                 format!("`{name}` must be one of: {}.", words.join(", ")),
             )),
         }
@@ -134,33 +164,52 @@ impl Query {
         (id != 0).then(|| i32::try_from(id).unwrap_or(-1))
     }
 
-    /// The page asked for.
-    pub fn page(&self, default_per_page: i64) -> Result<Page, Problem> {
-        let number = |name: &str| -> Result<Option<i64>, Problem> {
-            let Some(text) = self.text(name).map(str::trim) else {
-                return Ok(None);
-            };
-            let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Ok(None);
-            }
-            match text.parse() {
-                Ok(number) => Ok(Some(number)),
-                Err(_) if text.starts_with('-') => Ok(Some(-1)),
-                Err(_) => Err(Problem::bad_request(
-                    "bad_parameter",
-                    format!("`{name}` is too large."),
-                )),
-            }
+    fn number(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.text(name).map(str::trim) else {
+            return Ok(None);
         };
-        let page = number("page")?.unwrap_or(1).max(1);
-        let per_page = match number("per_page")?.unwrap_or(default_per_page) {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(None);
+        }
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) if text.starts_with('-') => Ok(Some(-1)),
+            Err(_) => Err(Problem::bad_request(
+                Code::BadParameter,
+                format!("`{name}` is too large."),
+            )),
+        }
+    }
+
+    /// How many items are asked for, of a list that goes on by a cursor of its own.
+    pub fn per_page(&self, default: i64) -> Result<i64, Problem> {
+        Ok(match self.number("per_page")?.unwrap_or(default) {
             ..1 => 20,
             asked => asked.min(MAX_PER_PAGE),
-        };
+        })
+    }
+
+    /// Whether a flag is set.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        Ok(self.choice(name, &["true", "false"])? == Some("true"))
+    }
+
+    /// The page asked for: by its number, or by the cursor that leads to it.
+    pub fn page(&self, default_per_page: i64) -> Result<Page, Problem> {
+        if let Some(place) = cursor::read::<16>(self, Mark::PAGES)? {
+            return Page::read(place).ok_or_else(cursor::bad);
+        }
+        self.page_without_cursor(default_per_page)
+    }
+
+    /// The page asked for by its number, of a list with a cursor of its own.
+    pub fn page_without_cursor(&self, default_per_page: i64) -> Result<Page, Problem> {
+        let page = self.number("page")?.unwrap_or(1).max(1);
+        let per_page = self.per_page(default_per_page)?;
         if page > MAX_ROW / per_page {
             return Err(Problem::bad_request(
-                "bad_parameter",
+                Code::BadParameter,
                 "`page` is too large.",
             ));
         }
@@ -189,9 +238,32 @@ impl Page {
         (self.page - 1) * self.per_page
     }
 
+    /// The page that a cursor leads to, with as many items as those before it.
+    fn read(place: [u8; 16]) -> Option<Self> {
+        let (page, per_page) = place.split_at(8);
+        let page = i64::from_be_bytes(page.try_into().ok()?);
+        let per_page = i64::from_be_bytes(per_page.try_into().ok()?);
+        let sane =
+            (1..=MAX_PER_PAGE).contains(&per_page) && (1..=MAX_ROW / per_page).contains(&page);
+        sane.then_some(Self { page, per_page })
+    }
+
+    /// What leads to the page after this one.
+    fn next(self) -> String {
+        let place = [(self.page + 1).to_be_bytes(), self.per_page.to_be_bytes()];
+        cursor::write(Mark::PAGES, &place.concat())
+    }
+
     /// The answer with these items of `total`.
     pub fn of<T>(self, items: Vec<T>, total: i64) -> Listed<T> {
+        let has_more = self.offset() + (items.len() as i64) < total && !items.is_empty();
+        let next_cursor = has_more.then(|| self.next());
+        if let Some(next) = &next_cursor {
+            trace::note_next(next);
+        }
         Listed {
+            next_cursor,
+            has_more,
             items,
             page: self.page,
             per_page: self.per_page,
@@ -204,6 +276,7 @@ impl Page {
 /// A page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
 pub struct Listed<T> {
     /// The items.
     pub items: Vec<T>,
@@ -215,6 +288,10 @@ pub struct Listed<T> {
     pub total: i64,
     /// Number of pages.
     pub pages: i64,
+    /// Sent as `cursor`, it leads to the next page; null on the last one.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
 }
 
 /// The ids in the path, in their order. What is no id is not found.

@@ -21,13 +21,16 @@ use tokio::time::timeout;
 
 use super::access::{Access, Caller};
 use super::body::Input;
+use super::code::Code;
+use super::cursor::{self, ListPart, Mark, TOTAL};
 use super::form::{Field, Form, Unknown};
 use super::logs::{self, Bound};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
-use super::{Api, Problem, audit};
+use super::words::RECORDING_STATES as STATES;
+use super::{Api, Problem, words};
 use crate::domain::{Leg, UserId};
 use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
 use crate::store::recorded::{
@@ -49,7 +52,7 @@ pub fn operations() -> Vec<Operation> {
                  `leg_not_found`; `not_found` if there is no such call. If the storage fails: 503, \
                  `recording_unavailable`.",
             )
-            .query(&[LEG, ATTEMPT])
+            .query(&[LEG, ATTEMPT, DOWNLOAD])
             .headers(&RANGE_HEADERS)
             .answers_binary(200, "The recording.", "audio/wav")
             .answers_binary(206, "The part of it that `Range` asks for.", "audio/wav")
@@ -60,8 +63,9 @@ pub fn operations() -> Vec<Operation> {
         Operation::get("/api/admin/recordings", "listRecordings", list)
             .tagged("recordings", "List recordings")
             .about("Also those that are missing: `state=missing`.")
+            .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<RecordingPage>(200, "Recordings, newest first.")
+            .answers::<ListPart<Recording>>(200, "Recordings, newest first.")
             .problems(&[400]),
         Operation::put("/api/admin/recordings/{id}/hold", "holdRecording", hold)
             .tagged("recordings", "Hold a recording")
@@ -87,31 +91,42 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Recording>(202, "It is going to be deleted.")
             .problems(&[409]),
     ];
+    let own = hear(
+        "/api/seller/calls/{id}/recording",
+        "getRecording",
+        Access::Seller,
+    )
+    .tagged("recordings", "Hear the recording of a call");
+    let any = hear(
+        "/api/admin/calls/{id}/recording",
+        "getAnyRecording",
+        Access::Staff,
+    )
+    .tagged("recordings", "Hear the recording of any call");
     let mut operations = vec![
-        hear(
-            "/api/seller/logs/{id}/recording",
-            "getRecording",
-            Access::Seller,
-        )
-        .tagged("recordings", "Hear the recording of a call"),
-        hear(
-            "/api/admin/logs/{id}/recording",
-            "getAnyRecording",
-            Access::Staff,
-        )
-        .tagged("recordings", "Hear the recording of any call"),
+        own.also_at("/api/seller/logs/{id}/recording", "getLoggedRecording"),
+        any.also_at("/api/admin/logs/{id}/recording", "getAnyLoggedRecording"),
+        own,
+        any,
     ];
     operations.extend(manage.map(|operation| operation.access(Access::Staff)));
     operations
 }
 
-const LEGS: &[&str] = &["mix", "caller", "agent"];
-const STATES: &[&str] = &["expected", "stored", "missing", "deleted"];
+/// Who can be heard.
+pub const LEGS: &[&str] = &["mix", "caller", "agent"];
 
 const LEG: Parameter = parameter(
     "leg",
     ParameterKind::Choice(LEGS),
     "Who is heard: the caller, the agent, or, unless given, both (`mix`).",
+);
+
+/// To keep, rather than to play.
+pub const DOWNLOAD: Parameter = parameter(
+    "download",
+    ParameterKind::Choice(&["true", "false"]),
+    "`true`, or `1`: the browser keeps it as a file, rather than plays it.",
 );
 
 /// For calls with several recordings.
@@ -121,7 +136,8 @@ pub const ATTEMPT: Parameter = parameter(
     "The attempt that was recorded, as in the call's `offers`. Unless given, the latest whose recording is stored.",
 );
 
-const RANGE_HEADERS: [Parameter; 3] = [
+/// What players ask for parts with.
+pub const RANGE_HEADERS: [Parameter; 3] = [
     parameter("Range", ParameterKind::Text, "As `bytes=0-65535`."),
     parameter(
         "If-Range",
@@ -214,15 +230,18 @@ struct Hold {
 #[serde(rename_all = "camelCase")]
 pub struct RecordingOfCall {
     /// `expected`, `stored`, `missing` or `deleted`.
+    #[schemars(with = "words::RecordingState")]
     state: String,
     /// The attempt that was recorded.
     attempt: i32,
     /// `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     language: String,
     started_at: Moment,
     /// How long it plays; null until it is stored.
     duration_ms: Option<i64>,
     /// What there is to be heard: `mix`, `caller`, `agent`.
+    #[schemars(with = "Vec<words::RecordingLeg>")]
     legs: Vec<String>,
     /// When it will be deleted; null: never, or not yet known.
     delete_after: Option<Moment>,
@@ -233,6 +252,7 @@ pub struct RecordingOfCall {
 #[serde(rename_all = "camelCase")]
 pub struct RecordingFile {
     /// `caller`, `agent` or `mix`.
+    #[schemars(with = "words::RecordingLeg")]
     leg: String,
     /// Its name in the storage.
     key: String,
@@ -260,8 +280,10 @@ pub struct Recording {
     /// Null once the campaign is deleted.
     campaign_name: Option<String>,
     /// `expected`, `stored`, `missing` or `deleted`.
+    #[schemars(with = "words::RecordingState")]
     state: String,
     /// `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     language: String,
     /// Whether long numbers are masked in its transcript.
     mask_numbers: bool,
@@ -287,17 +309,8 @@ pub struct Recording {
     /// What was strange about it.
     remark: Option<String>,
     /// State of the job that transcribes it.
+    #[schemars(with = "Option<words::JobState>")]
     transcription_state: Option<String>,
-}
-
-/// A page of recordings.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RecordingPage {
-    items: Vec<Recording>,
-    per_page: i64,
-    /// Leads to the next page; null on the last one.
-    next_cursor: Option<String>,
 }
 
 impl RecordingOfCall {
@@ -377,17 +390,61 @@ pub(super) async fn of_call(
 }
 
 /// 404, with a code that says why there is nothing to give.
-pub(super) fn nothing(code: &'static str, message: impl Into<String>) -> Problem {
+pub(super) fn nothing(code: Code, message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, code, message)
 }
 
 fn unavailable() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "recording_unavailable",
+        Code::RecordingUnavailable,
         "The storage of recordings does not give it out now. Try again in a minute; the log of the daemon says why.",
     )
     .with_header(header::RETRY_AFTER, HeaderValue::from_static("60"))
+}
+
+/// A recording, if it is one that can be heard.
+pub(super) fn stored(found: Option<RecordingBrief>) -> Result<RecordingBrief, Problem> {
+    let Some(recording) = found else {
+        return Err(nothing(
+            Code::RecordingNotFound,
+            "This call was not recorded.",
+        ));
+    };
+    let state = match recording.state.as_str() {
+        _ if recording.due => "deleted",
+        state => state,
+    };
+    match state {
+        "stored" => Ok(recording),
+        "expected" => Err(nothing(
+            Code::RecordingPending,
+            "The recording of this call is not stored yet. Try again in a minute.",
+        )),
+        "missing" => Err(nothing(
+            Code::RecordingMissing,
+            "This call was to be recorded, but no files of it came.",
+        )),
+        _ => Err(nothing(
+            Code::RecordingDeleted,
+            "The recording of this call has been deleted.",
+        )),
+    }
+}
+
+/// The file of a side.
+pub(super) fn file_of(recording: &RecordingBrief, leg: Leg) -> Result<&FileRow, Problem> {
+    let file = recording.files.iter().find(|f| f.leg == leg.as_str());
+    file.ok_or_else(|| {
+        let there: Vec<&str> = recording.files.iter().map(|f| f.leg.as_str()).collect();
+        nothing(
+            Code::LegNotFound,
+            format!(
+                "The recording of this call has no file `{leg}`. There are: {}.",
+                there.join(", ")
+            ),
+        )
+    })
 }
 
 /// A file that is there to be heard.
@@ -400,49 +457,13 @@ struct Audible {
 }
 
 impl Audible {
-    fn find(api: &Api, call_id: i64, leg: Leg, found: CallRecording) -> Result<Self, Problem> {
-        let Some(recording) = found.recording else {
-            return Err(nothing(
-                "recording_not_found",
-                "This call was not recorded.",
-            ));
-        };
-        let state = match recording.state.as_str() {
-            _ if recording.due => "deleted",
-            state => state,
-        };
-        match state {
-            "stored" => {}
-            "expected" => {
-                return Err(nothing(
-                    "recording_pending",
-                    "The recording of this call is not stored yet. Try again in a minute.",
-                ));
-            }
-            "missing" => {
-                return Err(nothing(
-                    "recording_missing",
-                    "This call was to be recorded, but no files of it came.",
-                ));
-            }
-            _ => {
-                return Err(nothing(
-                    "recording_deleted",
-                    "The recording of this call has been deleted.",
-                ));
-            }
-        }
-        let file = recording.files.iter().find(|f| f.leg == leg.as_str());
-        let Some(file) = file else {
-            let there: Vec<&str> = recording.files.iter().map(|f| f.leg.as_str()).collect();
-            return Err(nothing(
-                "leg_not_found",
-                format!(
-                    "The recording of this call has no file `{leg}`. There are: {}.",
-                    there.join(", ")
-                ),
-            ));
-        };
+    fn find(
+        api: &Api,
+        call_id: i64,
+        leg: Leg,
+        recording: &RecordingBrief,
+    ) -> Result<Self, Problem> {
+        let file = file_of(recording, leg)?;
         let Some(storage) = api.storage.clone() else {
             tracing::error!(
                 call.id = call_id,
@@ -514,8 +535,24 @@ async fn hear(
     let leg = query.choice(LEG.name, LEGS)?.and_then(Leg::parse);
     let leg = leg.unwrap_or(Leg::Mix);
     let found = of_call(&api, &caller, id, &query).await?;
-    let file = Audible::find(&api, id, leg, found)?;
-    let part = Part::of(&method, &headers, &file.tag, file.bytes);
+    let recording = stored(found.recording)?;
+    play(&api, id, leg, &recording, &query, &method, &headers).await
+}
+
+/// The recording, or the part of it that is asked for.
+pub(super) async fn play(
+    api: &Api,
+    call_id: i64,
+    leg: Leg,
+    recording: &RecordingBrief,
+    query: &Query,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let keep = query.choice(DOWNLOAD.name, &["1", "true", "0", "false"])?;
+    let keep = matches!(keep, Some("1" | "true"));
+    let file = Audible::find(api, call_id, leg, recording)?;
+    let part = Part::of(method, headers, &file.tag, file.bytes);
     let (status, range) = match part {
         Part::NotModified => (StatusCode::NOT_MODIFIED, 0..0),
         Part::Whole => (StatusCode::OK, 0..file.bytes),
@@ -523,7 +560,7 @@ async fn hear(
         Part::Beyond => {
             let end = Problem::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
-                "range_not_satisfiable",
+                Code::RangeNotSatisfiable,
                 format!(
                     "The range begins after the end: there are {} bytes.",
                     file.bytes
@@ -538,7 +575,7 @@ async fn hear(
         Body::empty()
     } else {
         file.check().await?;
-        if method == Method::HEAD || length == 0 {
+        if *method == Method::HEAD || length == 0 {
             Body::empty()
         } else {
             stream_of(&file, range.clone()).await?
@@ -554,7 +591,8 @@ async fn hear(
     }
     put.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
     put.insert(header::CONTENT_LENGTH, value(length.to_string())?);
-    let disposition = format!("inline; filename=\"{}\"", file.file_name);
+    let how = if keep { "attachment" } else { "inline" };
+    let disposition = format!("{how}; filename=\"{}\"", file.file_name);
     put.insert(header::CONTENT_DISPOSITION, value(disposition)?);
     if status == StatusCode::PARTIAL_CONTENT {
         let (first, last) = (range.start, range.end - 1);
@@ -586,7 +624,7 @@ async fn stream_of(file: &Audible, range: std::ops::Range<u64>) -> Result<Body, 
     let Ok(Ok(permit)) = timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_downloads",
+            Code::TooManyDownloads,
             "Too many recordings are being sent. Try again in a minute.",
         )
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
@@ -628,16 +666,16 @@ pub(super) fn call_filter(query: &Query) -> Result<Option<i64>, Problem> {
     match text.trim().parse() {
         Ok(id) => Ok(Some(id)),
         Err(_) => Err(Problem::bad_request(
-            "bad_parameter",
+            Code::BadParameter,
             "`call_id` must be the id of a call: a whole number.",
         )),
     }
 }
 
-async fn list(State(api): State<Api>, query: Query) -> Result<Json<RecordingPage>, Problem> {
-    let per_page = query.page(50)?.per_page;
+async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Recording>>, Problem> {
+    let per_page = query.per_page(50)?;
     let filter = RecordingFilter {
-        before: audit::cursor(&query)?,
+        before: cursor::read_id(&query, Mark::RECORDINGS)?,
         state: query.choice("state", STATES)?,
         held: query
             .choice("held", &["true", "false"])?
@@ -649,15 +687,20 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<RecordingPage
         to: logs::bound(&query, "end_date", Bound::End)?,
     };
     // One more than asked for tells whether there is another page.
-    let mut rows = api.store.recordings(&filter, per_page + 1).await?;
-    let more = rows.len() as i64 > per_page;
-    rows.truncate(per_page as usize);
-    let last = rows.last().filter(|_| more);
-    Ok(Json(RecordingPage {
-        next_cursor: last.map(|row| row.recording_id.to_string()),
-        items: rows.into_iter().map(Recording::of).collect(),
+    let rows = api.store.recordings(&filter, per_page + 1).await?;
+    let total = if query.flag("total")? {
+        let total = api.store.recordings_total(&filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
+    };
+    Ok(Json(ListPart::of(
+        rows,
         per_page,
-    }))
+        total,
+        |row| cursor::after_id(Mark::RECORDINGS, row.recording_id),
+        Recording::of,
+    )))
 }
 
 async fn lock(request: &Request, id: i64) -> Result<RecordingRow, Problem> {
@@ -714,7 +757,7 @@ async fn hold(
     let before = lock(&request, id).await?;
     if before.state == "deleted" {
         return Err(Problem::conflict(
-            "recording_deleted",
+            Code::RecordingDeleted,
             "This recording has been deleted: there is nothing to hold.",
         ));
     }
@@ -750,7 +793,7 @@ async fn delete(
     let after = match before.state.as_str() {
         _ if before.hold_reason.is_some() => {
             return Err(Problem::conflict(
-                "recording_held",
+                Code::RecordingHeld,
                 "This recording is held. Release it first: DELETE /api/admin/recordings/{id}/hold.",
             ));
         }
@@ -765,7 +808,7 @@ async fn delete(
         }
         _ => {
             return Err(Problem::conflict(
-                "recording_not_stored",
+                Code::RecordingNotStored,
                 "This recording has no files that could be deleted.",
             ));
         }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Ids;
@@ -163,7 +164,7 @@ async fn declare_dead(
             observer,
             seconds_ago,
         } => Err(Problem::conflict(
-            "server_observed",
+            Code::ServerObserved,
             format!(
                 "Daemon {observer} saw {name} {seconds_ago} seconds ago: it is not dead. Nothing was ended."
             ),

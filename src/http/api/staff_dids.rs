@@ -5,14 +5,15 @@
 use axum::Json;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::Input;
+use super::code::Code;
 use super::dids::{ALL_STATUSES, Did, E164, STATUS_PARAMETER};
-use super::etag::Tagged;
+use super::etag::{Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
@@ -183,7 +184,7 @@ async fn give(
     let did = OwnedDidView::of(row);
     note(&request, &caller, "create", &did, None, shown(&did), None).await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, did.tagged()).into_response())
+    Ok(created_below(did.did.id, did.tagged()))
 }
 
 /// Who has a number.
@@ -202,7 +203,7 @@ async fn taken(api: &Api, number: &str) -> Result<Problem, Problem> {
         // Deleted this moment.
         None => format!("{number} was a DID until this moment. Try again."),
     };
-    Ok(Problem::conflict("number_taken", message))
+    Ok(Problem::conflict(Code::NumberTaken, message))
 }
 
 async fn read(State(api): State<Api>, Id(id): Id) -> Result<Tagged<OwnedDidView>, Problem> {
@@ -269,7 +270,7 @@ async fn lock_pending(request: &Request, id: i32) -> Result<(UserId, OwnedDidVie
         return Ok(locked);
     }
     Err(Problem::conflict(
-        "did_not_pending",
+        Code::DidNotPending,
         "This DID does not wait to be confirmed.",
     ))
 }

@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::logs::{self, FILTERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::clock;
 use crate::store::statistics::GroupRow;
 
@@ -29,16 +30,29 @@ pub fn operations() -> Vec<Operation> {
             .answers::<Statistics>(200, "The counts.")
             .problems(&[400])
     };
+    let own = statistics(
+        "/api/seller/calls/statistics",
+        "getStatistics",
+        Access::Seller,
+    )
+    .tagged("statistics", "Count your calls");
+    let all = statistics(
+        "/api/admin/calls/statistics",
+        "getAllStatistics",
+        Access::Staff,
+    )
+    .tagged("statistics", "Count the calls of all sellers")
+    .query(&[USER_FILTER]);
     vec![
-        statistics("/api/seller/statistics", "getStatistics", Access::Seller)
-            .tagged("statistics", "Count your calls"),
-        statistics("/api/admin/statistics", "getAllStatistics", Access::Staff)
-            .tagged("statistics", "Count the calls of all sellers")
-            .query(&[USER_FILTER]),
+        own.also_at("/api/seller/statistics", "countCalls"),
+        all.also_at("/api/admin/statistics", "countAllCalls"),
+        own,
+        all,
     ]
 }
 
-const GROUPS: &[&str] = &["campaign", "client", "did", "hour", "day", "status"];
+/// What calls can be counted by.
+pub const GROUPS: &[&str] = &["campaign", "client", "did", "hour", "day", "status"];
 
 const GROUP_BY: Parameter = parameter(
     "group_by",
@@ -58,6 +72,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Statistics {
+    #[schemars(with = "words::StatisticsGrouping")]
     group_by: String,
     /// Calls begun at this time or later are counted.
     from: Moment,
@@ -124,7 +139,7 @@ async fn statistics(
         .filter(|_| !beyond)
         .ok_or_else(|| {
             Problem::bad_request(
-                "bad_parameter",
+                Code::BadParameter,
                 format!("From start_date to end_date it may be {MAX_DAYS} days at most, and not less than none."),
             )
         })?;

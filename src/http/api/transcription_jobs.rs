@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::read_optional;
+use super::code::Code;
+use super::cursor::{self, ListPart, Mark, TOTAL};
 use super::form::{Field, Form, Unknown};
+use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, CALL_FILTER, call_filter, nothing, of_call};
-use super::{Api, Problem, audit, shown};
+use super::{Api, Problem, shown, words};
 use crate::domain::UserId;
 use crate::store::jobs;
 use crate::store::request::{Change, Request};
@@ -27,25 +30,39 @@ pub fn operations() -> Vec<Operation> {
             .query(&[ATTEMPT])
             .answers::<Transcription>(200, "How far it is.")
     };
+    let own = read(
+        "/api/seller/calls/{id}/transcription",
+        "getTranscription",
+        Access::Seller,
+    )
+    .tagged("transcripts", "Read how far the transcription of a call is");
+    let any = read(
+        "/api/admin/calls/{id}/transcription",
+        "getAnyTranscription",
+        Access::Staff,
+    )
+    .tagged(
+        "transcripts",
+        "Read how far the transcription of any call is",
+    );
     vec![
-        read(
+        own.also_at(
             "/api/seller/logs/{id}/transcription",
-            "getTranscription",
-            Access::Seller,
-        )
-        .tagged("transcripts", "Read how far the transcription of a call is"),
-        read(
+            "getLoggedTranscription",
+        ),
+        any.also_at(
             "/api/admin/logs/{id}/transcription",
-            "getAnyTranscription",
-            Access::Staff,
-        )
-        .tagged("transcripts", "Read how far the transcription of any call is"),
+            "getAnyLoggedTranscription",
+        ),
+        own,
+        any,
         Operation::get("/api/admin/transcription-jobs", "listTranscriptionJobs", list)
             .tagged("transcripts", "List the jobs of transcription")
             .about("`state=failed` lists those that were given up.")
             .access(Access::Staff)
+            .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<JobPage>(200, "Jobs, newest first.")
+            .answers::<ListPart<Job>>(200, "Jobs, newest first.")
             .problems(&[400]),
         Operation::post(
             "/api/admin/transcription-jobs/{id}/retry",
@@ -130,8 +147,10 @@ pub struct JobError {
 #[serde(rename_all = "camelCase")]
 pub struct Transcription {
     /// `waiting` (for the recording), `queued`, `running`, `done`, `failed` or `cancelled`.
+    #[schemars(with = "words::JobState")]
     state: String,
     /// `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     language: String,
     /// How often it was begun.
     attempts: i32,
@@ -167,22 +186,14 @@ pub struct Job {
     lease_expires_at: Option<Moment>,
 }
 
-/// A page of jobs.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct JobPage {
-    items: Vec<Job>,
-    per_page: i64,
-    /// Leads to the next page; null on the last one.
-    next_cursor: Option<String>,
-}
-
 /// The transcription of a call, as its log shows it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TranscriptionOfCall {
     /// `waiting`, `queued`, `running`, `done`, `failed` or `cancelled`.
+    #[schemars(with = "words::JobState")]
     state: String,
     /// `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     language: String,
 }
 
@@ -240,32 +251,37 @@ async fn read(
     let found = of_call(&api, &caller, id, &query).await?;
     let job = found.job.ok_or_else(|| {
         nothing(
-            "transcription_not_found",
+            Code::TranscriptionNotFound,
             "This call is not transcribed: it was not recorded.",
         )
     })?;
     Ok(Json(Transcription::of(job)))
 }
 
-async fn list(State(api): State<Api>, query: Query) -> Result<Json<JobPage>, Problem> {
-    let per_page = query.page(50)?.per_page;
+async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>>, Problem> {
+    let per_page = query.per_page(50)?;
     let filter = JobFilter {
-        before: audit::cursor(&query)?,
+        before: cursor::read_id(&query, Mark::JOBS)?,
         state: query.choice("state", &jobs::STATES)?,
         language: query.choice("language", LANGUAGES)?,
         user_id: query.id("user_id"),
         call_id: call_filter(&query)?,
     };
     // One more than asked for tells whether there is another page.
-    let mut rows = api.store.transcription_jobs(&filter, per_page + 1).await?;
-    let more = rows.len() as i64 > per_page;
-    rows.truncate(per_page as usize);
-    let last = rows.last().filter(|_| more);
-    Ok(Json(JobPage {
-        next_cursor: last.map(|row| row.job_id.to_string()),
-        items: rows.into_iter().map(Job::of).collect(),
+    let rows = api.store.transcription_jobs(&filter, per_page + 1).await?;
+    let total = if query.flag("total")? {
+        let total = api.store.transcription_jobs_total(&filter).await;
+        Some(total.map_err(logs::too_slow)?)
+    } else {
+        None
+    };
+    Ok(Json(ListPart::of(
+        rows,
         per_page,
-    }))
+        total,
+        |row| cursor::after_id(Mark::JOBS, row.job_id),
+        Job::of,
+    )))
 }
 
 async fn lock(request: &Request, id: i64) -> Result<(JobRow, bool), Problem> {
@@ -285,16 +301,16 @@ async fn retry(
     let (before, stored) = lock(&request, id).await?;
     let refused = match before.state.as_str() {
         "done" => Some((
-            "transcription_done",
+            Code::TranscriptionDone,
             "This recording has its transcript already.",
         )),
         "failed" | "cancelled" if stored => None,
         "failed" | "cancelled" => Some((
-            "recording_not_stored",
+            Code::RecordingNotStored,
             "The recording of this job is not stored: there is nothing to transcribe.",
         )),
         _ => Some((
-            "transcription_under_way",
+            Code::TranscriptionUnderWay,
             "This job has not failed: it waits, or is at work.",
         )),
     };

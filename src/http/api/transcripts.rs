@@ -9,11 +9,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, nothing, of_call, put_private};
-use super::{Api, Problem};
+use super::{Api, Problem, words};
 use crate::domain::transcript::{self, Segment, Word};
 use crate::store::transcribed::{JobRow, MatchRow, TranscriptRow};
 
@@ -35,23 +36,28 @@ pub fn operations() -> Vec<Operation> {
             .answers_other(200, "What was said.", Format::Srt.media_type())
             .problems(&[400])
     };
+    let own = read(
+        "/api/seller/calls/{id}/transcript",
+        "getTranscript",
+        Access::Seller,
+    )
+    .tagged("transcripts", "Read what was said in a call");
+    let any = read(
+        "/api/admin/calls/{id}/transcript",
+        "getAnyTranscript",
+        Access::Staff,
+    )
+    .tagged("transcripts", "Read what was said in any call");
     vec![
-        read(
-            "/api/seller/logs/{id}/transcript",
-            "getTranscript",
-            Access::Seller,
-        )
-        .tagged("transcripts", "Read what was said in a call"),
-        read(
-            "/api/admin/logs/{id}/transcript",
-            "getAnyTranscript",
-            Access::Staff,
-        )
-        .tagged("transcripts", "Read what was said in any call"),
+        own.also_at("/api/seller/logs/{id}/transcript", "getLoggedTranscript"),
+        any.also_at("/api/admin/logs/{id}/transcript", "getAnyLoggedTranscript"),
+        own,
+        any,
     ]
 }
 
-const FORMATS: &[&str] = &["json", "text", "vtt", "srt"];
+/// Forms of a transcript.
+pub const FORMATS: &[&str] = &["json", "text", "vtt", "srt"];
 
 const FORMAT: Parameter = parameter(
     "format",
@@ -124,6 +130,7 @@ impl Format {
 pub struct Transcript {
     call_id: i64,
     /// What was expected to be spoken: `en`, `hi` or `auto`.
+    #[schemars(with = "words::CallLanguage")]
     language: String,
     /// What recognised it.
     engine: String,
@@ -148,8 +155,10 @@ pub struct Transcript {
 #[serde(rename_all = "camelCase")]
 pub struct SpokenSegment {
     /// `caller` or `agent`.
+    #[schemars(with = "Option<words::Speaker>")]
     speaker: Option<String>,
     /// `en` or `hi`.
+    #[schemars(with = "Option<words::SpokenLanguage>")]
     language: Option<String>,
     /// From the beginning of the recording.
     start_ms: u64,
@@ -176,6 +185,7 @@ pub struct SpokenWord {
 #[serde(rename_all = "camelCase")]
 pub struct TranscriptMatch {
     /// `caller` or `agent`.
+    #[schemars(with = "words::Speaker")]
     speaker: String,
     /// From the beginning of the recording.
     start_ms: i64,
@@ -275,13 +285,13 @@ async fn read(
     let found = of_call(&api, &caller, id, &query).await?;
     let Some(recording) = found.recording else {
         return Err(nothing(
-            "transcript_not_found",
+            Code::TranscriptNotFound,
             "This call was not recorded, so it has no transcript.",
         ));
     };
     if recording.due || recording.state == "deleted" {
         return Err(nothing(
-            "transcript_not_found",
+            Code::TranscriptNotFound,
             "The transcript of this call was deleted with its recording.",
         ));
     }
@@ -320,21 +330,21 @@ fn vary(headers: &mut HeaderMap) {
 /// Why there is no transcript of a recording.
 fn not_there(job: Option<JobRow>) -> Problem {
     let Some(job) = job else {
-        return nothing("transcript_not_found", "This call is not transcribed.");
+        return nothing(Code::TranscriptNotFound, "This call is not transcribed.");
     };
     match job.state.as_str() {
         "waiting" | "queued" | "running" => nothing(
-            "transcript_pending",
+            Code::TranscriptPending,
             "The transcript of this call is not ready yet. Try again later.",
         ),
         "failed" => {
             let why = job.error_message.or(job.error_code).unwrap_or_default();
             nothing(
-                "transcript_failed",
+                Code::TranscriptFailed,
                 format!("This call could not be transcribed: {why}"),
             )
         }
-        _ => nothing("transcript_not_found", "This call has no transcript."),
+        _ => nothing(Code::TranscriptNotFound, "This call has no transcript."),
     }
 }
 

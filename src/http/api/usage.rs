@@ -17,7 +17,7 @@ use super::form::{Field, Form, Unknown};
 use super::links::{self, Link};
 use super::operation::Operation;
 use super::query::{Id, Ids, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem, shown};
+use super::{Api, Problem, shown, words};
 use crate::domain::UserId;
 use crate::store::links::{LinkChange, LinkRow};
 use crate::store::request::{Change, Request};
@@ -168,7 +168,9 @@ pub struct OwnLinkUsage {
     link_id: i32,
     client: ClientBrief,
     /// Whether the client takes calls at all.
+    #[schemars(with = "words::ActiveStatus")]
     client_status: String,
+    #[schemars(with = "words::ActiveStatus")]
     status: String,
     max_concurrency: i32,
     /// Calls that use the cap on calls at once: held and confirmed.
@@ -212,6 +214,7 @@ pub struct LinkUsage {
 pub struct ClientStatus {
     #[serde(flatten)]
     client: ClientBrief,
+    #[schemars(with = "words::ActiveStatus")]
     status: String,
 }
 

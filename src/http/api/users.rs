@@ -11,18 +11,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
-use super::etag::{Tag, Tagged};
+use super::code::Code;
+use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Query};
-use super::{Api, Message, Problem, shown};
+use super::{Api, Message, Problem, shown, words};
 use crate::domain::UserId;
 use crate::domain::account::{EMAIL_MAX, is_email, is_username};
 use crate::password;
@@ -177,7 +178,9 @@ pub struct User {
     id: i32,
     username: String,
     email: String,
+    #[schemars(with = "words::Role")]
     role: String,
+    #[schemars(with = "words::AccountStatus")]
     status: String,
     full_name: Option<String>,
     company_name: Option<String>,
@@ -241,7 +244,7 @@ async fn create(
     let user = User::of(row);
     note(&request, &caller, "create", None, Some(&user)).await?;
     request.commit().await?;
-    Ok((StatusCode::CREATED, Tagged(user.tag(), user)).into_response())
+    Ok(created_below(user.id, Tagged(user.tag(), user)))
 }
 
 async fn read(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Tagged<User>, Problem> {
@@ -322,7 +325,7 @@ async fn delete(
     let id = UserId(id);
     if id == caller.user_id {
         return Err(Problem::forbidden(
-            "own_account",
+            Code::OwnAccount,
             "You cannot delete your own account; another administrator can.",
         ));
     }
@@ -355,14 +358,14 @@ async fn refuse_taken(
     match request.taken(username, email, but).await? {
         None => Ok(()),
         Some(Taken::Username) => Err(Problem::conflict(
-            "username_taken",
+            Code::UsernameTaken,
             format!(
                 "Another account has the name {}, perhaps with other capitals. Choose another.",
                 username.unwrap_or_default()
             ),
         )),
         Some(Taken::Email) => Err(Problem::conflict(
-            "email_taken",
+            Code::EmailTaken,
             format!(
                 "Another account has the address {}, perhaps with other capitals. Choose another.",
                 email.unwrap_or_default()
@@ -376,7 +379,7 @@ async fn keep_an_admin(request: &Request, than: UserId) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::forbidden(
-        "last_admin",
+        Code::LastAdmin,
         "This is the last active administrator. Make another account one first.",
     ))
 }

@@ -297,6 +297,7 @@ const NARROWS: &[&str] = &[
     "caller",
     "callerId",
     "cursor",
+    "download",
     "end_date",
     "format",
     "from",
@@ -318,6 +319,7 @@ const NARROWS: &[&str] = &[
     "state",
     "status",
     "to",
+    "total",
 ];
 
 /// The operation's example, every id in it another seller's.

@@ -93,6 +93,7 @@ async fn calls_are_listed_newest_first_in_the_shape_of_the_contract() {
     assert_eq!(
         page["items"][1],
         json!({
+            "state": "ended",
             "id": old,
             "campaign": {"id": 1, "name": "Spring"},
             "did": {"id": 1, "number": "+18005550101"},

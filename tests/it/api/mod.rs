@@ -16,4 +16,6 @@ mod logs;
 mod operating;
 mod recordings;
 mod servers;
+mod shape;
+mod shared_links;
 mod users;

@@ -38,6 +38,10 @@ pub fn settings() -> Settings {
     Settings {
         internal_tokens: vec![SecretString::from(INTERNAL_TOKEN)],
         public_origin: None,
+        cors_origins: vec![],
+        require_if_match: false,
+        node: "api".to_owned(),
+        transcribes: false,
         secure_cookies: false,
         trusted_proxies: vec![],
         contexts: vec!["agents".to_owned()],

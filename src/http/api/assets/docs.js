@@ -35,8 +35,11 @@
   function resolve(thing) {
     let found = thing;
     for (let i = 0; found && found.$ref && i < 20; i += 1) {
-      const path = found.$ref.replace(/^#\//, "").split("/");
-      found = path.reduce((at, key) => at?.[key], api);
+      const { $ref: reference, ...beside } = found;
+      const path = reference.replace(/^#\//, "").split("/");
+      const named = path.reduce((at, key) => at?.[key], api);
+      // What stands beside a reference says more about this place.
+      found = Object.keys(beside).length ? { ...named, ...beside } : named;
     }
     return found ?? {};
   }
@@ -49,6 +52,14 @@
       return { schema: found, nullable: [found.type].flat().includes("null") };
     }
     const rest = choices.filter((choice) => resolve(choice).type !== "null");
+    if (rest.length > 1 && rest.every((choice) => resolve(choice).type === "string" && !resolve(choice).const)) {
+      // Known words and others, or texts of several forms.
+      const known = rest.map(resolve).find((choice) => choice.enum);
+      return {
+        schema: { ...known, ...found, anyOf: undefined, type: "string", open: true },
+        nullable: rest.length < choices.length,
+      };
+    }
     if (rest.length !== 1) {
       const words = rest.map((choice) => resolve(choice).const).filter((word) => word !== undefined);
       const whole = words.length === rest.length ? { ...found, type: "string", enum: words } : found;
@@ -82,7 +93,7 @@
     const { schema } = simple(given);
     const said = [];
     if (schema.enum) {
-      said.push(`one of ${schema.enum.map((word) => JSON.stringify(word)).join(", ")}`);
+      said.push(`one of ${schema.enum.map((word) => JSON.stringify(word)).join(", ")}${schema.open ? ", or another" : ""}`);
     }
     if (schema.minimum !== undefined && schema.maximum !== undefined) {
       said.push(`${schema.minimum} to ${schema.maximum}`);

@@ -1,0 +1,218 @@
+//! Every code that an error of the API can have: the one list of them.
+//!
+//! A code is for programs and is never given another meaning. The document lists them, and so does docs/api.md,
+//! which a test compares. A new one is a line here.
+
+macro_rules! codes {
+    ($($(#[doc = $meaning:literal])+ $name:ident = $code:literal, $statuses:expr;)*) => {
+        /// Why a request was not carried out, for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $meaning])+ $name,)*
+        }
+
+        impl Code {
+            /// All of them, by status.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// As clients see it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            /// The statuses that it comes with: most have one.
+            pub fn statuses(self) -> &'static [u16] {
+                match self {
+                    $(Self::$name => &$statuses,)*
+                }
+            }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($meaning),+).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A query parameter is not valid.
+    BadParameter = "bad_parameter", [400];
+    /// The cursor is not one of this list in this order.
+    BadCursor = "bad_cursor", [400];
+    /// Fields of the body are not valid; `errors` says which and why.
+    InvalidFields = "invalid_fields", [400];
+    /// The body is missing, empty or null.
+    EmptyBody = "empty_body", [400];
+    /// The body is not JSON.
+    MalformedJson = "malformed_json", [400];
+    /// The body ended before its announced length.
+    IncompleteBody = "incomplete_body", [400];
+    /// The `Idempotency-Key` has not the form of one.
+    BadIdempotencyKey = "bad_idempotency_key", [400];
+    /// The ids of a client and its PJSIP objects are not the same.
+    IdsDiffer = "ids_differ", [400];
+    /// The client has an auth object of another name.
+    OtherAuth = "other_auth", [400];
+    /// The search holds no word that could be looked for.
+    NothingToLookFor = "nothing_to_look_for", [400];
+    /// No session and no API key was sent.
+    NotLoggedIn = "not_logged_in", [401];
+    /// The session has ended: log in again.
+    SessionEnded = "session_ended", [401];
+    /// Name or password is wrong.
+    WrongLogin = "wrong_login", [401];
+    /// The password is right, but the account may not log in.
+    AccountNotActive = "account_not_active", [401];
+    /// The header `Authorization` is not `Bearer` and one API key.
+    BadAuthorization = "bad_authorization", [401];
+    /// The API key is not known, has ended, or was revoked.
+    WrongApiKey = "wrong_api_key", [401];
+    /// The internal token is missing or wrong.
+    WrongInternalToken = "wrong_internal_token", [401];
+    /// The account's role may not do this.
+    RoleNotAllowed = "role_not_allowed", [403];
+    /// The API key has no scope for this.
+    ScopeMissing = "scope_missing", [403];
+    /// API keys may not do this: log in.
+    SessionOnly = "session_only", [403];
+    /// A page of another site sent this request.
+    ForeignOrigin = "foreign_origin", [403];
+    /// The campaign is another seller's.
+    NotYours = "not_yours", [403];
+    /// Some of the DIDs are not yours.
+    NotYourDids = "not_your_dids", [403];
+    /// Only staff gives numbers to sellers here.
+    GivenByStaff = "given_by_staff", [403];
+    /// You cannot do this to your own account.
+    OwnAccount = "own_account", [403];
+    /// The last active administrator must stay one.
+    LastAdmin = "last_admin", [403];
+    /// The current password is wrong.
+    WrongPassword = "wrong_password", [403];
+    /// There is no such thing, or it is another's.
+    NotFound = "not_found", [404];
+    /// The call was not recorded.
+    RecordingNotFound = "recording_not_found", [404];
+    /// The recording is not stored yet.
+    RecordingPending = "recording_pending", [404];
+    /// The call should have been recorded, but no files came.
+    RecordingMissing = "recording_missing", [404];
+    /// The recording has been deleted.
+    RecordingDeleted = "recording_deleted", [404, 409];
+    /// The recording has no file of this side.
+    LegNotFound = "leg_not_found", [404];
+    /// This link to a recording was not made here, or not for this recording.
+    LinkNotValid = "link_not_valid", [404];
+    /// This link to a recording has ended, or was ended.
+    LinkEnded = "link_ended", [404];
+    /// The call has no transcript.
+    TranscriptNotFound = "transcript_not_found", [404];
+    /// The transcript is not ready yet.
+    TranscriptPending = "transcript_pending", [404];
+    /// The call could not be transcribed.
+    TranscriptFailed = "transcript_failed", [404];
+    /// The call is not transcribed.
+    TranscriptionNotFound = "transcription_not_found", [404];
+    /// The address has no such method.
+    MethodNotAllowed = "method_not_allowed", [405];
+    /// The body did not arrive in time.
+    SlowBody = "slow_body", [408];
+    /// It was changed since you read it.
+    ChangedMeanwhile = "changed_meanwhile", [409, 412];
+    /// Another account has this name.
+    UsernameTaken = "username_taken", [409];
+    /// Another account has this e-mail address.
+    EmailTaken = "email_taken", [409];
+    /// You have a campaign of this name.
+    NameTaken = "name_taken", [409];
+    /// The number is a DID already.
+    NumberTaken = "number_taken", [409];
+    /// A DID would be in two active campaigns.
+    DidInUse = "did_in_use", [409];
+    /// The DID waits for staff to confirm it.
+    DidPending = "did_pending", [409];
+    /// The DID does not wait to be confirmed.
+    DidNotPending = "did_not_pending", [409];
+    /// Too many of your DIDs wait to be confirmed.
+    TooManyPending = "too_many_pending", [409];
+    /// The campaign has a link to this client.
+    AlreadyLinked = "already_linked", [409];
+    /// Another client has this identifier.
+    ClientIdentifierTaken = "client_identifier_taken", [409];
+    /// There is an endpoint with this id.
+    EndpointTaken = "endpoint_taken", [409];
+    /// There is an address with this id.
+    AorTaken = "aor_taken", [409];
+    /// There is an auth object with this id.
+    AuthTaken = "auth_taken", [409];
+    /// An active link ties the client to an active campaign.
+    ClientInUse = "client_in_use", [409];
+    /// The account has as many API keys as it may have.
+    TooManyKeys = "too_many_keys", [409];
+    /// The call is in the log already.
+    AlreadyRecorded = "already_recorded", [409];
+    /// The call is under way: it will be in the log when it ends.
+    CallUnderWay = "call_under_way", [409];
+    /// The recording is held: it cannot be deleted.
+    RecordingHeld = "recording_held", [409];
+    /// The recording has no files.
+    RecordingNotStored = "recording_not_stored", [409];
+    /// The transcription is done.
+    TranscriptionDone = "transcription_done", [409];
+    /// The transcription is under way.
+    TranscriptionUnderWay = "transcription_under_way", [409];
+    /// A daemon sees this Asterisk: it is not dead.
+    ServerObserved = "server_observed", [409];
+    /// The first request with this `Idempotency-Key` is still at work.
+    RequestAtWork = "request_at_work", [409];
+    /// The body is larger than allowed.
+    TooLarge = "too_large", [413];
+    /// The body is not sent as JSON.
+    NotJson = "not_json", [415];
+    /// The range begins after the end.
+    RangeNotSatisfiable = "range_not_satisfiable", [416];
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyKeyReused = "idempotency_key_reused", [422];
+    /// This server takes changes only with `If-Match`.
+    IfMatchRequired = "if_match_required", [428];
+    /// Too many requests; `Retry-After` says when to go on.
+    TooManyRequests = "too_many_requests", [429];
+    /// Too many failed logins; `Retry-After` says when to go on.
+    TooManyFailedLogins = "too_many_failed_logins", [429];
+    /// Too many streams of events are open.
+    TooManyStreams = "too_many_streams", [429, 503];
+    /// Something went wrong in the daemon; its log says what.
+    InternalError = "internal_error", [500];
+    /// The database does not answer, or others are at work on this.
+    Unavailable = "unavailable", [503];
+    /// It took too long and was given up: ask for less.
+    TooSlow = "too_slow", [503];
+    /// The storage of recordings fails.
+    RecordingUnavailable = "recording_unavailable", [503];
+    /// Too many exports are under way.
+    TooManyExports = "too_many_exports", [503];
+    /// Too many recordings are being sent.
+    TooManyDownloads = "too_many_downloads", [503];
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_code_is_there_twice_and_each_says_what_it_means() {
+        let codes: HashSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(!code.statuses().is_empty(), "{}", code.as_str());
+            assert!(code.meaning().ends_with('.'), "{}", code.as_str());
+        }
+    }
+}
