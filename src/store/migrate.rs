@@ -53,6 +53,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009", "numbers"),
     migration!(10, "0010", "observability"),
     migration!(11, "0011", "identity"),
+    migration!(12, "0012", "fair_shares"),
 ];
 
 /// The version this program works with.

@@ -21,6 +21,7 @@ use crate::store::audit::{AuditFilter, AuditRow};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/api/seller/audit", "listAudit", list)
+            .heavy()
             .tagged("audit", "List the changes of your things")
             .about("Whoever made them. Where others made them from is not shown.")
             .access(Access::Seller)
@@ -28,6 +29,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<AuditPage>(200, "Changes, newest first.")
             .problems(&[400]),
         Operation::get("/api/admin/audit", "listAllAudit", list)
+            .heavy()
             .tagged("audit", "List all changes")
             .access(Access::Staff)
             .query(&FILTERS)
@@ -103,7 +105,7 @@ pub struct AuditEntry {
     actor_id: Option<i32>,
     /// Account or program that made it.
     actor: String,
-    /// How it was let in: `session:<id>`, `key:<id>`, `internal`, `cli`.
+    /// How it was let in: `session:<id>`, `key:<id>`, `internal`, `cli`, `login`.
     via: Option<String>,
     /// The seller whose thing was changed.
     user_id: Option<i32>,

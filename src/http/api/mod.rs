@@ -6,6 +6,7 @@
 //! see ([`crate::store::request`]), whatever a handler forgets.
 
 mod access;
+mod address;
 mod audit;
 mod auth;
 mod body;
@@ -18,31 +19,35 @@ mod etag;
 mod events;
 mod export;
 mod form;
+mod gates;
 mod idempotency;
 mod internal;
 mod keys;
 mod limits;
 mod links;
 mod live;
+mod logins;
 mod logs;
 mod moment;
 mod openapi;
 mod operation;
 mod problem;
 mod query;
+mod quotas;
 mod range;
+mod recent;
 mod recordings;
 mod servers;
 mod sessions;
 mod staff_dids;
 mod statistics;
+mod streams;
 mod trace;
 mod transcription_jobs;
 mod transcripts;
 mod usage;
 mod users;
 
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,13 +63,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::Claims;
+use crate::domain::network::Network;
 use crate::routing::Engine;
 use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
 use access::Caller;
+pub use address::{ForwardedHeader, UntrustedProxy};
+use gates::{Gate, Width};
 use operation::Operation;
 pub use problem::Problem;
+pub use quotas::Quotas;
 
 /// What the API is told once.
 #[derive(Debug, Clone)]
@@ -75,8 +84,12 @@ pub struct Settings {
     pub public_origin: Option<String>,
     /// Cookies are for https only.
     pub secure_cookies: bool,
-    /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Peers that are believed who asked them.
+    pub trusted_proxies: Vec<Network>,
+    /// Where these tell it.
+    pub forwarded_header: ForwardedHeader,
+    /// Where a proxy is noted that is not among them.
+    pub untrusted_proxy: UntrustedProxy,
     /// Contexts that an endpoint may have, beside the one that leads nowhere.
     pub contexts: Vec<String>,
     /// A session ends when not used for so long.
@@ -85,14 +98,18 @@ pub struct Settings {
     pub session_age: Duration,
     /// So long the remember cookie opens new sessions.
     pub remember: Duration,
-    /// Failed logins of an account, or ten times as many of a network, before it is locked.
+    /// Failed logins of a network at one account, or at ten times as many accounts, before it has to wait.
     pub login_attempts: u32,
-    /// How long it is locked.
+    /// How long it waits.
     pub login_lock: Duration,
     /// Requests a minute of one account or key.
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
+    /// Programs with the internal token have a listener of their own ([`inside`]), and are not served elsewhere.
+    pub internal_apart: bool,
+    /// What an account may have where staff said nothing else.
+    pub quotas: Quotas,
     /// How sellers come to their DIDs.
     pub claims: Claims,
 }
@@ -108,6 +125,13 @@ pub struct Shared {
     storage: Option<Storage>,
     settings: Settings,
     limits: limits::Limits,
+    logins: logins::Logins,
+    tokens: access::Tokens,
+    /// For requests that take a moment.
+    ordinary: Gate,
+    /// For those that may take long.
+    heavy: Gate,
+    streams: streams::Streams,
     document: String,
     events: events::Hub,
 }
@@ -139,7 +163,9 @@ impl Message {
 fn operations() -> Vec<Operation> {
     [
         auth::operations(),
+        logins::operations(),
         sessions::operations(),
+        quotas::operations(),
         keys::operations(),
         users::operations(),
         clients::operations(),
@@ -173,6 +199,37 @@ pub fn document() -> Value {
     openapi::document(&metas)
 }
 
+/// Of one account half of the connections may be in use, so that one whose requests wait for each other's locks leaves
+/// some to the rest.
+fn ordinary_width(store: &Store) -> Width {
+    Width {
+        places: usize::MAX,
+        of_one: (store.api_connections() / 2).max(1),
+        // More than may come at once by the default limit.
+        waiting: 128,
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// As many as there are connections for it; half of them for one account.
+fn heavy_width(store: &Store) -> Width {
+    let places = store.heavy_connections();
+    Width {
+        places,
+        of_one: (places / 2).max(1),
+        waiting: 4,
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// The API's routers, which share what they know.
+pub struct Routers {
+    /// For everybody; without the operations for programs, if those are apart ([`Settings::internal_apart`]).
+    pub outside: Router,
+    /// For programs with the internal token, and nothing else.
+    pub inside: Router,
+}
+
 /// The router of the API. `storage` is where recordings are kept; none, if there are none to be heard here.
 pub fn router(
     store: Store,
@@ -180,23 +237,53 @@ pub fn router(
     storage: Option<Storage>,
     settings: Settings,
 ) -> Router {
+    routers(store, engine, storage, settings).outside
+}
+
+/// As [`router`], with the one for programs.
+pub fn routers(
+    store: Store,
+    engine: Engine,
+    storage: Option<Storage>,
+    settings: Settings,
+) -> Routers {
     let api = Api(Arc::new(Shared {
         events: events::Hub::new(store.clone()),
-        store,
         engine,
         storage,
         limits: limits::Limits::new(&settings),
+        logins: logins::Logins::default(),
+        tokens: access::Tokens::default(),
+        ordinary: Gate::new("account", ordinary_width(&store)),
+        heavy: Gate::new("heavy", heavy_width(&store)),
+        streams: streams::Streams::default(),
         settings,
+        store,
         document: document().to_string(),
     }));
-    operation::routes(&api, operations())
-        .route("/health", get(health))
+    let outside = operation::routes(&api, operations())
         .route("/api/openapi.json", get(openapi_document))
-        .merge(docs::routes())
+        .merge(docs::routes());
+    let inside =
+        operation::routes(&api, internal::operations()).layer(middleware::from_fn(mark_inside));
+    Routers {
+        outside: finished(outside, api.clone()),
+        inside: finished(inside, api),
+    }
+}
+
+fn finished(router: Router<Api>, api: Api) -> Router {
+    router
+        .route("/health", get(health))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
         .layer(middleware::from_fn(trace::layer))
+}
+
+async fn mark_inside(mut request: Request, next: middleware::Next) -> Response {
+    request.extensions_mut().insert(access::Inside);
+    next.run(request).await
 }
 
 /// What the audit log keeps of a thing: what the API shows of it.
