@@ -30,7 +30,7 @@ use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, sys
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
-use crate::{agi, clock, http, metrics};
+use crate::{agi, clock, config, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -80,8 +80,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|asterisk| watcher(asterisk, &config, engine.clone()))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    let http_listener = http::bind(config.http.listen, "http.listen").await?;
-    let http_address = http_listener.local_addr()?;
+    let listeners = api_listeners(&config).await?;
+    let http_address = listeners.0.local_addr()?;
 
     let database = readiness.component("database");
     let schema = readiness.component("schema");
@@ -108,7 +108,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     agi_ready.ready();
     let parts = (&store, &engine, &storage);
-    spawn_api(&mut supervisor, http_listener, parts, &config);
+    let proxies = readiness.component("proxies");
+    spawn_api(&mut supervisor, listeners, proxies, parts, &config);
     spawn_transcription(
         &mut supervisor,
         &readiness,
@@ -157,6 +158,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where everybody asks, and where programs do if that is apart.
+async fn api_listeners(config: &Config) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
+    let outside = http::bind(config.http.listen, "http.listen").await?;
+    let Some(internal) = &config.internal else {
+        return Ok((outside, None));
+    };
+    let inside = http::bind(internal.listen, "internal.listen").await?;
+    info!(internal = %inside.local_addr()?, "programs have a listener of their own");
+    Ok((outside, Some(inside)))
+}
+
 /// Ends that wait for the database are kept on disk too, in the directory that systemd names to the unit.
 fn keep_ends(engine: &Engine) {
     let Some(directory) = std::env::var_os("STATE_DIRECTORY") else {
@@ -177,6 +189,7 @@ pub fn store_settings(config: &Config) -> store::Settings {
         route_connections: config.database.route_connections,
         background_connections: config.database.background_connections,
         api_connections: config.database.api_connections,
+        heavy_connections: config.database.heavy_connections,
         export_connections: config.database.export_connections,
     }
 }
@@ -184,22 +197,55 @@ pub fn store_settings(config: &Config) -> store::Settings {
 /// The API is served until the drain begins; requests begun by then are finished.
 fn spawn_api(
     supervisor: &mut Supervisor,
-    listener: TcpListener,
+    (listener, internal): (TcpListener, Option<TcpListener>),
+    proxies: Component,
     (store, engine, storage): (&Store, &Engine, &Option<Storage>),
     config: &Config,
 ) {
     let limits = http::Limits {
         connections: config.http.max_connections,
+        from_one: config.http.connections_per_address,
+        exempt: config.http.trusted_proxies.clone(),
         ..http::Limits::API
     };
-    let router = http::api::router(
-        store.clone(),
-        engine.clone(),
-        storage.clone(),
-        api_settings(config),
+    let settings = api_settings(config);
+    let untrusted = settings.untrusted_proxy.clone();
+    let routers = http::api::routers(store.clone(), engine.clone(), storage.clone(), settings);
+    let signals = supervisor.signals();
+    supervisor.spawn(
+        "http",
+        http::serve(listener, routers.outside, limits, signals.drain.clone()),
     );
-    let drain = supervisor.signals().drain;
-    supervisor.spawn("http", http::serve(listener, router, limits, drain));
+    if let Some((listener, settings)) = internal.zip(config.internal.as_ref()) {
+        let limits = http::Limits {
+            connections: settings.max_connections,
+            // These are few and known.
+            from_one: settings.max_connections,
+            allowed: settings.allow.clone(),
+            ..http::Limits::API
+        };
+        let serving = http::serve(listener, routers.inside, limits, signals.drain);
+        supervisor.spawn("internal", serving);
+    }
+    let tells = tell_untrusted_proxies(untrusted, proxies);
+    supervisor.spawn_until_stop("proxies", until(signals.stop, tells));
+}
+
+/// Readiness tells of a reverse proxy that is not trusted: all its visitors share the limits of one.
+async fn tell_untrusted_proxies(
+    untrusted: http::api::UntrustedProxy,
+    component: Component,
+) -> Infallible {
+    component.not_configured();
+    loop {
+        tokio::time::sleep(LOOK_AT_DATABASE).await;
+        if let Some(peer) = untrusted.seen() {
+            component.degraded(format!(
+                "{peer} names others as senders of its requests and is not among http.trusted_proxies: all of them count as one"
+            ));
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What keeps readiness and metrics true about the database.
@@ -352,6 +398,11 @@ fn api_settings(config: &Config) -> http::api::Settings {
             .as_ref()
             .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
+        forwarded_header: match http.forwarded_header {
+            config::ForwardedHeader::XForwardedFor => http::api::ForwardedHeader::XForwardedFor,
+            config::ForwardedHeader::Forwarded => http::api::ForwardedHeader::Forwarded,
+        },
+        untrusted_proxy: http::api::UntrustedProxy::default(),
         contexts: config.pjsip.contexts.clone(),
         session_idle: http.session_idle,
         session_age: http.session_age,
@@ -360,7 +411,20 @@ fn api_settings(config: &Config) -> http::api::Settings {
         login_lock: http.login_lock,
         requests_per_minute: http.requests_per_minute,
         anonymous_requests_per_minute: http.anonymous_requests_per_minute,
+        internal_apart: config.internal.is_some(),
+        quotas: quotas(config),
         claims: config.dids.claims,
+    }
+}
+
+fn quotas(config: &Config) -> http::api::Quotas {
+    let quotas = &config.quotas;
+    http::api::Quotas {
+        dids: quotas.dids.map(i64::from),
+        campaigns: quotas.campaigns.map(i64::from),
+        links: quotas.links.map(i64::from),
+        keys: quotas.keys.map(i64::from),
+        recording_bytes: quotas.recordings_gb.map(|gb| i64::from(gb) * 1_000_000_000),
     }
 }
 

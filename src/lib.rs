@@ -24,6 +24,7 @@ pub mod models;
 pub mod password;
 pub mod recording;
 pub mod routing;
+pub mod shares;
 pub mod storage;
 pub mod store;
 pub mod supervisor;

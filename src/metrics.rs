@@ -44,6 +44,8 @@ pub const SERVER_CONFLICTS: &str = "capconduit_server_conflicts";
 pub const DB_POOL_IN_USE: &str = "capconduit_db_pool_in_use";
 /// Time spent waiting for a database connection.
 pub const DB_POOL_WAIT_SECONDS: &str = "capconduit_db_pool_wait_seconds";
+/// Times no database connection came free in time, by pool.
+pub const DB_POOL_EXHAUSTED: &str = "capconduit_db_pool_exhausted_total";
 /// Age of the oldest snapshot in the database.
 pub const DB_OLDEST_SNAPSHOT_SECONDS: &str = "capconduit_db_oldest_snapshot_seconds";
 /// This host's clock minus another's, by whose.
@@ -72,6 +74,8 @@ pub const PARTITIONS_DROPPED: &str = "capconduit_partitions_dropped_total";
 pub const HOUSEKEEPING_FAILURES: &str = "capconduit_housekeeping_failures_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
+/// HTTP requests refused because too many were at work, by why.
+pub const HTTP_REFUSED: &str = "capconduit_http_refused_total";
 /// Time from the head of an HTTP request to the head of its answer, by route and method.
 pub const HTTP_REQUEST_SECONDS: &str = "capconduit_http_request_seconds";
 /// Always 1; its label says which version runs.
@@ -204,6 +208,12 @@ pub const ALL: &[Metric] = &[
         "Time spent waiting for a database connection",
     ),
     metric(
+        DB_POOL_EXHAUSTED,
+        Kind::Counter,
+        &["pool"],
+        "Times no database connection of a pool came free in time, though the database answers",
+    ),
+    metric(
         DB_OLDEST_SNAPSHOT_SECONDS,
         Kind::Gauge,
         &[],
@@ -286,6 +296,12 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &["route", "method", "status"],
         "HTTP requests answered",
+    ),
+    metric(
+        HTTP_REFUSED,
+        Kind::Counter,
+        &["reason"],
+        "HTTP requests and connections refused to keep room for others",
     ),
     metric(
         HTTP_REQUEST_SECONDS,
@@ -487,6 +503,17 @@ pub fn db_pool_in_use(connections: usize) {
 /// A connection was waited for, had or not.
 pub fn db_pool_wait(elapsed: Duration) {
     histogram!(DB_POOL_WAIT_SECONDS).record(elapsed);
+}
+
+/// All connections of a pool stayed in use.
+pub fn db_pool_exhausted(pool: &'static str) {
+    counter!(DB_POOL_EXHAUSTED, "pool" => pool).increment(1);
+}
+
+/// A request or a connection was refused to keep room for others: `account`, `heavy`, `stream`, `password` or
+/// `connection`, by what there was too much of.
+pub fn http_refused(reason: &'static str) {
+    counter!(HTTP_REFUSED, "reason" => reason).increment(1);
 }
 
 /// So many jobs are in this state.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 mod connection;
+mod flood;
 mod load;
 mod process;
 
@@ -109,6 +110,27 @@ enum Command {
         /// As in `/api/admin/users/6`.
         path: String,
     },
+    /// One seller's heavy requests and slowly read exports; measures nothing.
+    Flood {
+        #[command(flatten)]
+        target: Target,
+        /// Connections with heavy requests.
+        #[arg(long, default_value_t = 64)]
+        heavy: usize,
+        /// Connections with exports.
+        #[arg(long, default_value_t = 70)]
+        readers: usize,
+        /// How long.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
+    /// A short list of a seller that floods nothing.
+    List {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        load: Loop,
+    },
     /// Failed logins, of a name that exists and of names that do not, by turns: times must not tell.
     Logins {
         #[command(flatten)]
@@ -186,6 +208,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
             );
             ensure!(answer.status < 400, "{}", answer.text());
             Ok(())
+        }
+        Command::Flood {
+            target,
+            heavy,
+            readers,
+            seconds,
+        } => flood::flood(&target, heavy, readers, seconds).await,
+        Command::List { target, load } => {
+            let ask = move |_, _| Question::of_seller(2, "/api/seller/dids");
+            load::closed(&target, load, 200, ask).await
         }
         Command::Logins { target, attempts } => logins(&target, attempts).await,
     }

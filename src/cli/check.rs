@@ -33,6 +33,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     good("configuration", "is complete");
     check_database(config, &mut report).await;
     check_asterisk(config, &mut report).await;
+    check_proxies(config);
     check_host_name(config).await;
     check_recording(config, &mut report).await;
     check_transcription(config, &mut report).await;
@@ -437,6 +438,18 @@ fn agi_port(url: &str) -> Option<u16> {
     match host.rsplit_once(':') {
         Some((_, port)) if !port.contains(']') => port.parse().ok(),
         _ => Some(4573),
+    }
+}
+
+/// Behind a proxy that is not trusted all visitors count as one address: their logins and requests limit each other.
+fn check_proxies(config: &Config) {
+    let http = &config.http;
+    if http.public_url.is_some() && http.trusted_proxies.is_empty() {
+        note(
+            "proxies",
+            "http.public_url says that browsers come by another address, and http.trusted_proxies is empty: behind a \
+             reverse proxy all of them count as one address. Add the proxy's address or network to it",
+        );
     }
 }
 

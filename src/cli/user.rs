@@ -110,8 +110,8 @@ async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCod
     // As the daemon names it where it counts failed logins.
     client
         .execute(
-            "delete from login_failures
-             where subject = 'account:' || encode(sha256(convert_to($1, 'UTF8')), 'hex')",
+            "delete from login_failures f using (select encode(sha256(convert_to($1, 'UTF8')), 'hex') as name) u
+             where f.subject = 'account:' || u.name or starts_with(f.subject, 'pair:' || u.name || '@')",
             &[&username],
         )
         .await?;

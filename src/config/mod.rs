@@ -10,13 +10,14 @@ mod reader;
 mod source;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::domain::network::Network;
 use crate::domain::{Claims, ServerName, sip};
 use reader::Reader;
 
@@ -39,6 +40,10 @@ pub struct Config {
     pub http: Http,
     /// The listener for metrics and health.
     pub ops: Ops,
+    /// The listener for programs with the internal token, if they have their own.
+    pub internal: Option<Internal>,
+    /// What an account may have at most.
+    pub quotas: Quotas,
     /// How sellers come to their numbers.
     pub dids: Dids,
     /// Decisions and their repair.
@@ -79,6 +84,8 @@ pub struct Database {
     pub background_connections: usize,
     /// Connections for requests to the HTTP API.
     pub api_connections: usize,
+    /// Connections for searches, counts and statistics.
+    pub heavy_connections: usize,
     /// Connections for exports.
     pub export_connections: usize,
 }
@@ -99,6 +106,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Connections at once.
     pub max_connections: usize,
+    /// Of these: from one address.
+    pub connections_per_address: usize,
     /// Address under which browsers reach the API, if not that of the request: cookies are `Secure` if it is
     /// https.
     pub public_url: Option<Url>,
@@ -106,8 +115,10 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     /// Changes of what has a version are refused without `If-Match`.
     pub require_if_match: bool,
-    /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Peers that are believed who asked them.
+    pub trusted_proxies: Vec<Network>,
+    /// Where these tell it.
+    pub forwarded_header: ForwardedHeader,
     /// What internal callers must present.
     pub internal_token: Option<SecretString>,
     /// The token before that, still taken while callers change over.
@@ -118,9 +129,9 @@ pub struct Http {
     pub session_age: Duration,
     /// How long the remember cookie opens new sessions.
     pub remember: Duration,
-    /// Failed logins of an account, or ten times as many of a network, before it is locked.
+    /// Failed logins of a network at one account, or at ten times as many accounts, before it has to wait.
     pub login_attempts: u32,
-    /// How long it is locked.
+    /// How long it waits.
     pub login_lock: Duration,
     /// Requests a minute of one account or key.
     pub requests_per_minute: u32,
@@ -128,11 +139,46 @@ pub struct Http {
     pub anonymous_requests_per_minute: u32,
 }
 
+/// The header in which reverse proxies name who asked them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// `[ops]`.
 #[derive(Debug, Clone)]
 pub struct Ops {
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
     pub listen: SocketAddr,
+}
+
+/// `[internal]`.
+#[derive(Debug, Clone)]
+pub struct Internal {
+    /// Where `/api/internal/*` is served, and nowhere else.
+    pub listen: SocketAddr,
+    /// Who may connect.
+    pub allow: Vec<Network>,
+    /// Connections at once.
+    pub max_connections: usize,
+}
+
+/// `[quotas]`: what an account may have where staff said nothing else; without it as much as it likes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quotas {
+    /// DIDs.
+    pub dids: Option<u32>,
+    /// Campaigns.
+    pub campaigns: Option<u32>,
+    /// Links, of all campaigns together.
+    pub links: Option<u32>,
+    /// API keys.
+    pub keys: Option<u32>,
+    /// Stored recordings, in GB of 10^9 bytes.
+    pub recordings_gb: Option<u32>,
 }
 
 /// `[dids]`.
@@ -353,6 +399,15 @@ impl Reader<'_> {
         let agi = self.agi();
         let http = self.http();
         let ops = self.address("ops.listen").map(|listen| Ops { listen });
+        let internal = self.internal();
+        let mut quota = |path| self.number(path).map(|n| n as u32);
+        let quotas = Quotas {
+            dids: quota("quotas.dids"),
+            campaigns: quota("quotas.campaigns"),
+            links: quota("quotas.links"),
+            keys: quota("quotas.keys"),
+            recordings_gb: quota("quotas.recordings_gb"),
+        };
         let expected = "open, confirm or staff";
         let claims = self.parsed("dids.claims", expected, Claims::parse);
         let routing = self.routing();
@@ -369,6 +424,8 @@ impl Reader<'_> {
             agi: agi?,
             http: http?,
             ops: ops?,
+            internal,
+            quotas,
             dids: Dids { claims: claims? },
             routing: routing?,
             pjsip: pjsip?,
@@ -397,6 +454,7 @@ impl Reader<'_> {
         let route_connections = self.count("database.route_connections");
         let background_connections = self.count("database.background_connections");
         let api_connections = self.count("database.api_connections");
+        let heavy_connections = self.count("database.heavy_connections");
         let export_connections = self.count("database.export_connections");
         if let Some(url) = &url
             && url
@@ -420,7 +478,15 @@ impl Reader<'_> {
             route_connections: route_connections?,
             background_connections: background_connections?,
             api_connections: api_connections?,
+            heavy_connections: heavy_connections?,
             export_connections: export_connections?,
+        })
+    }
+
+    fn networks(&mut self, path: &str, expected: &str) -> Option<Vec<Network>> {
+        self.parsed(path, expected, |text| {
+            let parts = text.split(',');
+            parts.map(|part| Network::parse(part.trim())).collect()
         })
     }
 
@@ -436,6 +502,7 @@ impl Reader<'_> {
     fn http(&mut self) -> Option<Http> {
         let listen = self.address("http.listen");
         let max_connections = self.count("http.max_connections");
+        let connections_per_address = self.count("http.connections_per_address");
         let expected = "the http:// or https:// address under which browsers reach the API, such as \
                         https://calls.example.com";
         let public_url = self.parsed("http.public_url", expected, |text| {
@@ -456,9 +523,17 @@ impl Reader<'_> {
                 "required" => Some(true),
                 _ => None,
             });
-        let expected = "addresses of reverse proxies, separated by commas";
-        let trusted_proxies = self.parsed("http.trusted_proxies", expected, |text| {
-            text.split(',').map(|a| a.trim().parse().ok()).collect()
+        let trusted_proxies = self.networks(
+            "http.trusted_proxies",
+            "addresses or networks (10.0.0.0/8) of reverse proxies, separated by commas",
+        );
+        let expected = "x-forwarded-for or forwarded";
+        let forwarded_header = self.parsed("http.forwarded_header", expected, |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "x-forwarded-for" => Some(ForwardedHeader::XForwardedFor),
+                "forwarded" => Some(ForwardedHeader::Forwarded),
+                _ => None,
+            }
         });
         let internal_token = self.secret("http.internal_token");
         let previous_internal_token = self.secret("http.previous_internal_token");
@@ -473,10 +548,12 @@ impl Reader<'_> {
         Some(Http {
             listen: listen?,
             max_connections: max_connections?,
+            connections_per_address: connections_per_address?,
             public_url,
             cors_origins: cors_origins.unwrap_or_default(),
             require_if_match: require_if_match?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
+            forwarded_header: forwarded_header?,
             internal_token,
             previous_internal_token,
             session_idle: minutes(session_idle?),
@@ -486,6 +563,25 @@ impl Reader<'_> {
             login_lock: minutes(login_lock?),
             requests_per_minute: requests_per_minute? as u32,
             anonymous_requests_per_minute: anonymous? as u32,
+        })
+    }
+
+    fn internal(&mut self) -> Option<Internal> {
+        let listen = self.address("internal.listen");
+        let allow = self.networks(
+            "internal.allow",
+            "addresses or networks (10.0.0.0/8) of the programs, separated by commas",
+        );
+        let max_connections = self.count("internal.max_connections");
+        if listen.is_none() && allow.is_some() {
+            let path = "internal.allow";
+            let message = "says who may connect to internal.listen, which is not set";
+            self.note(path, self.origin(path), message);
+        }
+        Some(Internal {
+            listen: listen?,
+            allow: allow.unwrap_or_default(),
+            max_connections: max_connections?,
         })
     }
 
@@ -655,11 +751,17 @@ impl Reader<'_> {
     }
 
     fn refuse_shared_addresses(&mut self, config: &Config) {
-        let listeners = [
+        let mut listeners = vec![
             ("agi.listen", config.agi.listen),
             ("http.listen", config.http.listen),
             ("ops.listen", config.ops.listen),
         ];
+        listeners.extend(
+            config
+                .internal
+                .iter()
+                .map(|i| ("internal.listen", i.listen)),
+        );
         for (n, (path, address)) in listeners.iter().enumerate() {
             for (other, taken) in &listeners[..n] {
                 let same_host = address.ip() == taken.ip()

@@ -13,6 +13,7 @@ pub mod disposition;
 pub mod fact;
 pub mod ids;
 pub mod mask;
+pub mod network;
 pub mod number;
 pub mod reason;
 pub mod recording;

@@ -9,4 +9,4 @@ pub mod ops;
 mod serve;
 
 pub use listener::{BindError, bind};
-pub use serve::{Ending, Limits, serve};
+pub use serve::{Cut, Ending, Limits, serve};

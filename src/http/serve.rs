@@ -4,7 +4,7 @@
 //! silent peer would keep a connection as long as it likes. Invariant: each connection ends within
 //! [`Limits`], whatever the peer does, and the loop survives every accept error.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +23,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::network::Network;
+use crate::shares::{Share, Shares};
+
 /// What a peer may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once; the others wait in the kernel's queue.
     pub connections: usize,
+    /// Of these: from one address, or of IPv6 from one /64. More are closed at once.
+    pub from_one: usize,
+    /// From here there may be as many as there are: reverse proxies, which bring everybody.
+    pub exempt: Vec<Network>,
+    /// Who may connect; empty: everybody. Others are closed at once.
+    pub allowed: Vec<Network>,
     /// Time for the head of a request to arrive, and for which an idle connection is kept.
     pub header_timeout: Duration,
     /// Age at which a connection is asked to end: a peer that reads nothing may not hold it for ever.
@@ -40,6 +49,9 @@ impl Limits {
     /// For clients of the API.
     pub const API: Self = Self {
         connections: 1_000,
+        from_one: 64,
+        exempt: Vec::new(),
+        allowed: Vec::new(),
         header_timeout: Duration::from_secs(5),
         // Streams and long exports live no longer; clients of streams come again by themselves.
         age: Duration::from_secs(3_600),
@@ -49,6 +61,9 @@ impl Limits {
     /// For scrapers and load balancers: few, quick and on an inner network.
     pub const OPS: Self = Self {
         connections: 64,
+        from_one: 64,
+        exempt: Vec::new(),
+        allowed: Vec::new(),
         header_timeout: Duration::from_secs(5),
         age: Duration::from_secs(300),
         drain: Duration::from_secs(1),
@@ -66,6 +81,14 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct Ending(pub CancellationToken);
 
+/// Among the extensions of a request: cancel it, and its connection ends at once, whatever is still to be sent.
+#[derive(Debug, Clone)]
+pub struct Cut(pub CancellationToken);
+
+/// What the kernel keeps of what was sent and not yet read: a slow peer is soon seen as one, and what it will not read
+/// takes little memory.
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// Wait after an accept error: out of file descriptors, it would come again at once.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -73,6 +96,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// peer's address is there for handlers as [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let limits = Arc::new(limits);
+    let peers: Shares<Network> = Shares::default();
     let mut connections = JoinSet::new();
     loop {
         // The slot first: a connection that was accepted must be served.
@@ -86,11 +111,17 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(share) = share_of(peer.ip(), &limits, &peers) else {
+                    crate::metrics::http_refused("connection");
+                    tracing::debug!(%peer, "an HTTP connection too many of this address");
+                    continue;
+                };
                 let router = router.clone();
                 let end = end.clone();
+                let limits = Arc::clone(&limits);
                 connections.spawn(async move {
-                    connection(stream, peer, router, limits, end).await;
-                    drop(slot);
+                    connection(stream, peer, router, &limits, end).await;
+                    drop((slot, share));
                 });
             }
             Err(error) => {
@@ -103,6 +134,27 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
     while let Some(ended) = connections.join_next().await {
         note_panic(ended);
     }
+}
+
+/// A connection's share among those of its address; `None`: there are too many, or none may be.
+fn share_of(
+    address: IpAddr,
+    limits: &Limits,
+    peers: &Shares<Network>,
+) -> Option<Option<Share<Network>>> {
+    let address = address.to_canonical();
+    let is_in = |networks: &[Network]| networks.iter().any(|n| n.contains(address));
+    if !limits.allowed.is_empty() && !is_in(&limits.allowed) {
+        return None;
+    }
+    if is_in(&limits.exempt) {
+        return Some(None);
+    }
+    let holder = match address {
+        IpAddr::V4(_) => Network::from(address),
+        IpAddr::V6(_) => Network::around(address),
+    };
+    peers.take(holder, limits.from_one).map(Some)
 }
 
 async fn accept(
@@ -121,19 +173,23 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    limits: Limits,
+    limits: &Limits,
     end: CancellationToken,
 ) {
     // Set for what it is worth: without it a peer that reads nothing is only found by the connection's age.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_LIMIT));
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let ending = Ending(CancellationToken::new());
     let told = ending.clone();
+    let cut = Cut(CancellationToken::new());
+    let to_cut = cut.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(told.clone());
+        request.extensions_mut().insert(to_cut.clone());
         router.call(request)
     });
     let mut connection = pin!(
@@ -148,6 +204,7 @@ async fn connection(
     };
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = cut.0.cancelled() => return,
         () = asked_to_end => {
             ending.0.cancel();
             connection.as_mut().graceful_shutdown();

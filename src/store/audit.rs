@@ -50,7 +50,7 @@ pub struct AuditRow {
     pub actor_id: Option<i32>,
     /// Its name, or the program's.
     pub actor: String,
-    /// `session:<id>`, `key:<id>`, `internal`, `cli`.
+    /// `session:<id>`, `key:<id>`, `internal`, `cli`, `login`.
     pub via: String,
     /// The tenant whose thing it is.
     pub user_id: Option<i32>,

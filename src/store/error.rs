@@ -128,6 +128,11 @@ impl Error {
         self.state() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
+    /// There is a database, but others have all connections for this purpose.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Connection(Unavailable::AllInUse))
+    }
+
     /// The connection broke under the operation, so that it may or may not have been carried out.
     pub fn is_lost_connection(&self) -> bool {
         match self {

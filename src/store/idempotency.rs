@@ -14,6 +14,7 @@ pub mod sql {
     crate::store::sql::statements! { "api/idempotency";
         BEGIN = "begin",
         FORGET = "forget",
+        FORGET_BEYOND = "forget_beyond",
         FREE = "free",
         KEEP = "keep",
         LOOK = "look",
@@ -22,6 +23,9 @@ pub mod sql {
 
 /// So long an answer is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Answers kept of one account; of more the oldest are forgotten.
+pub const MOST_KEPT: i64 = 10_000;
 
 /// A request that has been at work for so long died with its daemon. Longer than any request may take.
 pub const DEAD: Duration = Duration::from_secs(60);

@@ -109,7 +109,7 @@ impl Store {
 
     /// The key with a prefix. Whether it is the right one is for the caller to see.
     pub async fn find_key(&self, prefix: &str) -> Result<Option<PresentedKey>, Error> {
-        let rows = self.once(Reach::Everything, sql::FIND, &[&prefix]).await?;
+        let rows = self.authenticate_once(sql::FIND, &[&prefix]).await?;
         rows.first()
             .map(|row| {
                 let get = reader(sql::FIND, row);
@@ -129,7 +129,7 @@ impl Store {
 
     /// Notes that a key was used.
     pub async fn touch_key(&self, key_id: i64) -> Result<(), Error> {
-        self.once(Reach::Everything, sql::TOUCH, &[&key_id]).await?;
+        self.authenticate_once(sql::TOUCH, &[&key_id]).await?;
         Ok(())
     }
 }

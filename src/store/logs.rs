@@ -380,7 +380,7 @@ impl Store {
             [(sql::PLAIN, &listed), (sql::COUNT_PLAIN, &counted)];
         let counts = usize::from(count && remembered.is_none());
         let mut answers = self
-            .read_by_index(reach, &statements[..=counts])
+            .read_by_index(reach, &statements[..=counts], false)
             .await?
             .into_iter();
         let rows = answers.next().unwrap_or_default();
@@ -408,7 +408,7 @@ impl Store {
     ) -> Result<Option<i64>, Error> {
         let counted: [&Parameter; 4] = [&seller, &from, &before, &i64::MAX];
         let answers = self
-            .read_by_index(reach, &[(sql::COUNT_PLAIN, &counted)])
+            .read_by_index(reach, &[(sql::COUNT_PLAIN, &counted)], true)
             .await?;
         Ok(answers.first().and_then(|rows| total_of(rows)))
     }

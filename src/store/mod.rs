@@ -23,6 +23,7 @@ pub mod logs;
 pub mod migrate;
 pub mod offers;
 mod pool;
+pub mod quotas;
 pub mod recorded;
 pub mod recordings;
 pub mod references;

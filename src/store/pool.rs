@@ -44,6 +44,12 @@ const API_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '10s'; \
     set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
 
+/// As for the API, for what may take long: searches, counts and statistics. Who asks for too much is told so rather
+/// than kept waiting.
+const HEAVY_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
+    set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
+
 /// As for the API, with the patience that large answers need.
 const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -57,6 +63,9 @@ const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \
 
 /// Connections for jobs: each question is short, and whoever works on one can wait.
 const JOBS_CONNECTIONS: usize = 2;
+
+/// Connections to see who asks: each question is a moment's, and nothing else has them.
+const AUTHENTICATION_CONNECTIONS: usize = 3;
 
 /// What a call needs. Prepared when a connection is made, so that no call pays for it under a lock.
 const HOT: [Sql; 11] = [
@@ -86,6 +95,8 @@ pub struct Settings {
     pub background_connections: usize,
     /// Connections for requests to the HTTP API.
     pub api_connections: usize,
+    /// Connections for searches, counts and statistics.
+    pub heavy_connections: usize,
     /// Connections for exports, which take long.
     pub export_connections: usize,
 }
@@ -95,13 +106,14 @@ struct Pool {
     connections: ManagedPool<Maker>,
     server: Arc<Server>,
     patience: Patience,
+    purpose: &'static str,
 }
 
 impl Pool {
     fn new(
         server: &Arc<Server>,
         size: usize,
-        purpose: &str,
+        purpose: &'static str,
         session: &'static str,
         prepared: &'static [Sql],
         patience: Patience,
@@ -125,6 +137,7 @@ impl Pool {
             connections: pool,
             server: Arc::clone(server),
             patience,
+            purpose,
         })
     }
 
@@ -141,7 +154,10 @@ impl Pool {
                 turn,
             )),
             Err(error) => Err(Error::Connection(match error {
-                PoolError::Timeout(TimeoutType::Wait) => Unavailable::AllInUse,
+                PoolError::Timeout(TimeoutType::Wait) => {
+                    metrics::db_pool_exhausted(self.purpose);
+                    Unavailable::AllInUse
+                }
                 PoolError::Timeout(_) => Unavailable::Connect(ConnectError::Silent {
                     servers: self.server.names(),
                     limit: CREATE_LIMIT,
@@ -167,18 +183,22 @@ struct Pools {
     decisions: Arc<Semaphore>,
     background: Pool,
     questions: Pool,
+    authentication: Pool,
     api: Pool,
+    heavy: Pool,
     export: Pool,
     jobs: Pool,
 }
 
 impl Pools {
-    fn all(&self) -> [&Pool; 6] {
+    fn all(&self) -> [&Pool; 8] {
         [
             &self.route,
             &self.background,
             &self.questions,
+            &self.authentication,
             &self.api,
+            &self.heavy,
             &self.export,
             &self.jobs,
         ]
@@ -207,7 +227,21 @@ impl Store {
                 each(3),
             )?,
             questions: pool(settings.api_connections, "questions", SESSION, &[], each(2))?,
+            authentication: pool(
+                AUTHENTICATION_CONNECTIONS,
+                "authentication",
+                API_SESSION,
+                &[],
+                each(3),
+            )?,
             api: pool(settings.api_connections, "api", API_SESSION, &[], each(11))?,
+            heavy: pool(
+                settings.heavy_connections,
+                "heavy",
+                HEAVY_SESSION,
+                &[],
+                each(6),
+            )?,
             export: pool(
                 settings.export_connections,
                 "export",
@@ -236,13 +270,25 @@ impl Store {
         self.pools.route.connections.status().max_size
     }
 
+    /// How many connections there are for requests.
+    pub fn api_connections(&self) -> usize {
+        self.pools.api.connections.status().max_size
+    }
+
+    /// How many connections there are for what may take long.
+    pub fn heavy_connections(&self) -> usize {
+        self.pools.heavy.connections.status().max_size
+    }
+
     /// A connection for a decision.
     pub(super) async fn for_call(&self) -> Result<Connection, Error> {
         let asked = Instant::now();
         let turn = Arc::clone(&self.pools.decisions).acquire_owned();
-        let connection = match tokio::time::timeout(CONNECTION_WAIT, turn).await {
-            Ok(turn) => self.pools.route.get_with(turn.ok()).await,
-            Err(_) => Err(Error::Connection(Unavailable::AllInUse)),
+        let connection = if let Ok(turn) = tokio::time::timeout(CONNECTION_WAIT, turn).await {
+            self.pools.route.get_with(turn.ok()).await
+        } else {
+            metrics::db_pool_exhausted(self.pools.route.purpose);
+            Err(Error::Connection(Unavailable::AllInUse))
         };
         metrics::db_pool_wait(asked.elapsed());
         connection
@@ -270,6 +316,16 @@ impl Store {
     /// A connection for a request to the API.
     pub(super) async fn for_request(&self) -> Result<Connection, Error> {
         self.pools.api.get().await
+    }
+
+    /// A connection to see who asks. What requests do then does not keep it.
+    pub(super) async fn for_authentication(&self) -> Result<Connection, Error> {
+        self.pools.authentication.get().await
+    }
+
+    /// A connection for what may take long.
+    pub(super) async fn for_heavy(&self) -> Result<Connection, Error> {
+        self.pools.heavy.get().await
     }
 
     /// A connection for an export.

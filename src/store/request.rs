@@ -122,7 +122,7 @@ pub struct Actor {
     pub user_id: Option<UserId>,
     /// Name of the account, or of the program.
     pub name: String,
-    /// `session:<id>`, `key:<id>`, `internal`, `cli`.
+    /// `session:<id>`, `key:<id>`, `internal`, `cli`, `login`.
     pub via: String,
     /// The request it came with.
     pub request_id: String,
@@ -153,31 +153,50 @@ impl Store {
             .await
     }
 
+    /// As [`Self::once`], to see who asks: on connections that requests do not use for anything else.
+    pub(super) async fn authenticate_once(
+        &self,
+        sql: Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let transaction = Transaction::on(self.for_authentication().await?);
+        transaction
+            .run_all(Some(&Reach::Everything.preamble()), &[(sql, parameters)])
+            .await
+    }
+
     /// Reads with several statements in one transaction and one round trip. Their plans serve any parameters,
-    /// and are by index: a plan for the parameters at hand would cost more than the reading.
+    /// and are by index: a plan for the parameters at hand would cost more than the reading. `takes_long`: it reads much
+    /// all the same.
     pub(super) async fn read_by_index(
         &self,
         reach: Reach,
         statements: &[(Sql, Parameters<'_>)],
+        takes_long: bool,
     ) -> Result<Vec<Vec<Row>>, Error> {
         let preamble = format!(
             "{}; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
              set local enable_sort = off; set local enable_bitmapscan = off",
             reach.preamble()
         );
-        let transaction = Transaction::on(self.for_request().await?);
+        let connection = if takes_long {
+            self.for_heavy().await?
+        } else {
+            self.for_request().await?
+        };
+        let transaction = Transaction::on(connection);
         transaction.run_each(Some(&preamble), statements).await
     }
 
     /// As [`Self::once`], planned anew for these parameters: for statements whose parameters decide which
-    /// index serves them.
+    /// index serves them. These may take long, so they have connections of their own.
     pub async fn once_planned(
         &self,
         reach: Reach,
         sql: Sql,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Error> {
-        let transaction = Transaction::on(self.for_request().await?);
+        let transaction = Transaction::on(self.for_heavy().await?);
         transaction
             .run_all(Some(&reach.planned()), &[(sql, parameters)])
             .await

@@ -546,6 +546,7 @@ mod tests {
             route_connections: 1,
             background_connections: 1,
             api_connections: 1,
+            heavy_connections: 1,
             export_connections: 1,
         })
     }

@@ -85,6 +85,17 @@ pub struct Session {
     pub role: String,
 }
 
+/// What a session token led to.
+#[derive(Debug)]
+pub enum FoundSession {
+    /// A session that lives, of an active account.
+    Living(Session),
+    /// A session that has ended, or whose account is not active.
+    Ended,
+    /// Nothing, and never will.
+    Unknown,
+}
+
 /// What a remember token led to.
 #[derive(Debug)]
 pub enum Remembered {
@@ -136,8 +147,7 @@ impl Store {
     /// Opens a session. `false` if the account is not active any more, or its password has changed.
     pub async fn open_session(&self, new: &NewSession<'_>) -> Result<bool, Error> {
         let rows = self
-            .once(
-                Reach::Everything,
+            .authenticate_once(
                 sql::OPEN,
                 &[
                     &new.user_id.0,
@@ -155,23 +165,28 @@ impl Store {
         Ok(!rows.is_empty())
     }
 
-    /// The living session of a token. Notes its use, once a minute at most.
+    /// The session of a token. Notes its use, once a minute at most.
     pub async fn find_session(
         &self,
         token_hash: &[u8; 32],
         idle: Duration,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<FoundSession, Error> {
         // A session that ends after a minute without use is noted more often.
         let touch = TOUCH.min(idle / 4);
         let rows = self
-            .once(
-                Reach::Everything,
+            .authenticate_once(
                 sql::FIND,
                 &[&&token_hash[..], &idle.as_secs_f64(), &touch.as_secs_f64()],
             )
             .await?;
-        let row = rows.first();
-        row.map(|row| Session::from_row(sql::FIND, row)).transpose()
+        let Some(row) = rows.first() else {
+            return Ok(FoundSession::Unknown);
+        };
+        Ok(if reader(sql::FIND, row).column("living")? {
+            FoundSession::Living(Session::from_row(sql::FIND, row)?)
+        } else {
+            FoundSession::Ended
+        })
     }
 
     /// Gives the session of a remember token new tokens.
@@ -183,8 +198,7 @@ impl Store {
         address: &str,
     ) -> Result<Remembered, Error> {
         let rows = self
-            .once(
-                Reach::Everything,
+            .authenticate_once(
                 sql::RESUME,
                 &[
                     &&remember_hash[..],
@@ -206,11 +220,7 @@ impl Store {
         }
         // A statement later: what another request replaced meanwhile is seen.
         let rows = self
-            .once(
-                Reach::Everything,
-                sql::REPLACED,
-                &[&&remember_hash[..], &GRACE.as_secs_f64()],
-            )
+            .authenticate_once(sql::REPLACED, &[&&remember_hash[..], &GRACE.as_secs_f64()])
             .await?;
         let Some(row) = rows.first() else {
             return Ok(Remembered::Nothing);
@@ -235,7 +245,7 @@ impl Store {
     /// Ends a session of a user. `false` if there was none.
     pub async fn end_session(&self, user: UserId, session_id: i64) -> Result<bool, Error> {
         let rows = self
-            .once(Reach::Everything, sql::END, &[&user.0, &session_id])
+            .authenticate_once(sql::END, &[&user.0, &session_id])
             .await?;
         Ok(!rows.is_empty())
     }
@@ -249,11 +259,7 @@ impl Store {
         key_id: Option<i64>,
     ) -> Result<bool, Error> {
         let rows = self
-            .once(
-                Reach::Everything,
-                sql::HOLDS,
-                &[&user.0, &role, &session_id, &key_id],
-            )
+            .authenticate_once(sql::HOLDS, &[&user.0, &role, &session_id, &key_id])
             .await?;
         Ok(rows.first().is_some_and(|row| row.get("holds")))
     }
@@ -294,9 +300,11 @@ impl Store {
         let everything = Reach::Everything;
         self.once(everything, sql::FORGET, &[]).await?;
         self.once(everything, super::keys::sql::FORGET, &[]).await?;
-        self.once(everything, super::throttle::sql::FORGET, &[])
-            .await?;
+        self.forget_logins().await?;
         self.once(everything, super::idempotency::sql::FORGET, &[&day])
+            .await?;
+        let most = super::idempotency::MOST_KEPT;
+        self.once(everything, super::idempotency::sql::FORGET_BEYOND, &[&most])
             .await?;
         Ok(())
     }

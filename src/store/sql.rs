@@ -54,6 +54,7 @@ pub const API: &[&[Sql]] = &[
     super::links::sql::ALL,
     super::live::sql::ALL,
     super::logs::sql::ALL,
+    super::quotas::sql::ALL,
     super::recorded::sql::ALL,
     super::request::sql::ALL,
     super::servers::sql::ALL,

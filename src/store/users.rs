@@ -210,7 +210,7 @@ impl Store {
     /// The account with a name, with its secret.
     pub async fn credentials(&self, username: &str) -> Result<Option<Credentials>, super::Error> {
         let rows = self
-            .once(Reach::Everything, sql::CREDENTIALS, &[&username])
+            .authenticate_once(sql::CREDENTIALS, &[&username])
             .await?;
         rows.first()
             .map(|row| {

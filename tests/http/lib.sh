@@ -61,6 +61,7 @@ listen = "127.0.0.1:$ops_port"
 listen = "127.0.0.1:$http_port"
 internal_token = "$INTERNAL_TOKEN"
 login_attempts = ${LOGIN_ATTEMPTS-1000}
+connections_per_address = 1000
 requests_per_minute = ${REQUESTS_PER_MINUTE-1000000}
 anonymous_requests_per_minute = ${REQUESTS_PER_MINUTE-1000000}
 [recording]

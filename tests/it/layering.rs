@@ -7,15 +7,14 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     const LEAVES: &[&str] = &[];
     Some(match module {
         "domain" => &["domain"],
-        "clock" | "digest" | "password" | "telemetry" | "metrics" | "supervisor" | "config" => {
-            match module {
-                "supervisor" => &["supervisor", "telemetry"],
-                "telemetry" => &["telemetry", "config"],
-                "config" => &["config", "domain"],
-                "metrics" => &["metrics"],
-                _ => LEAVES,
-            }
-        }
+        "clock" | "digest" | "password" | "shares" | "telemetry" | "metrics" | "supervisor"
+        | "config" => match module {
+            "supervisor" => &["supervisor", "telemetry"],
+            "telemetry" => &["telemetry", "config"],
+            "config" => &["config", "domain"],
+            "metrics" => &["metrics"],
+            _ => LEAVES,
+        },
         "store" => &["store", "digest", "domain", "metrics", "telemetry"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
         "house" => &["house", "store", "metrics", "telemetry"],
@@ -52,6 +51,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "clock",
             "metrics",
             "password",
+            "shares",
             "supervisor",
             "telemetry",
         ],

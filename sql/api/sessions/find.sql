@@ -1,16 +1,17 @@
--- The living session of a token ($1: its SHA-256), if its account is active. Notes that it was seen, and lets
--- it live for $2 seconds more, if the last time was $3 seconds ago or more.
+-- The session of a token ($1: its SHA-256), and whether it lives and its account is active. Notes that it was seen, and
+-- lets it live for $2 seconds more, if the last time was $3 seconds ago or more.
 with found as (
-    select s.session_id, s.user_id, u.username, u.role, s.last_seen_at
+    select s.session_id, s.user_id, u.username, u.role, s.last_seen_at,
+           s.idle_expires_at > now() and s.expires_at > now() and u.status = 'active' as living
     from sessions s join users u on u.id = s.user_id
-    where s.token_hash = $1 and s.idle_expires_at > now() and s.expires_at > now() and u.status = 'active'
+    where s.token_hash = $1
 ), stale as (
     -- Parallel requests do not wait for each other to note the same.
     select s.session_id from sessions s join found f using (session_id)
-    where s.last_seen_at <= now() - make_interval(secs => $3::float8)
+    where f.living and s.last_seen_at <= now() - make_interval(secs => $3::float8)
     for no key update of s skip locked
 ), seen as (
     update sessions s set last_seen_at = now(), idle_expires_at = now() + make_interval(secs => $2::float8)
     from stale where s.session_id = stale.session_id
 )
-select session_id, user_id, username, role from found
+select session_id, user_id, username, role, living from found

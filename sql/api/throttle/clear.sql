@@ -1,2 +1,2 @@
--- Forgets the failed logins of a subject ($1).
-delete from login_failures where subject = $1
+-- Forgets the failed logins of subjects ($1).
+delete from login_failures where subject = any($1::text[])

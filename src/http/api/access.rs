@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -16,13 +16,15 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::address::address_of;
 use super::code::Code;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
+use super::recent::Recent;
 use super::{Api, Problem, auth, idempotency, keys, trace};
 use crate::domain::{Role, UserId};
 use crate::store::request::{Actor, Reach};
-use crate::store::sessions::{Remembered, Session, Tokens};
+use crate::store::sessions::{self, FoundSession, Remembered, Session};
 
 /// Who may use an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,34 +140,41 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Where a request comes from: the peer, or who a trusted proxy says it is.
+/// Among the extensions of requests that came by the listener for programs.
 #[derive(Debug, Clone, Copy)]
-pub struct From(pub IpAddr);
+pub struct Inside;
 
-impl FromRequestParts<Api> for From {
-    type Rejection = Problem;
+/// How long a token that nobody has is known to be such. Tokens are random: none becomes right later.
+const UNKNOWN_KEPT: Duration = Duration::from_secs(60);
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        Ok(Self(address_of(&parts.headers, &parts.extensions, api)))
+/// How long a token that was right lets its owner pass where strangers of the same address ask too often.
+const GOOD_KEPT: Duration = Duration::from_secs(600);
+
+/// Tokens seen lately, by SHA-256.
+pub struct Tokens {
+    good: Recent<[u8; 32], ()>,
+    unknown: Recent<[u8; 32], ()>,
+    /// Those whose owners have asked too often just now.
+    tired: Recent<[u8; 32], Standing>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            good: Recent::new(50_000),
+            unknown: Recent::new(50_000),
+            tired: Recent::new(50_000),
+        }
     }
 }
 
-fn address_of(headers: &HeaderMap, extensions: &axum::http::Extensions, api: &Api) -> IpAddr {
-    let peer = extensions
-        .get::<ConnectInfo<std::net::SocketAddr>>()
-        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| {
-            peer.0.ip().to_canonical()
-        });
-    if !api.settings.trusted_proxies.contains(&peer) {
-        return peer;
-    }
-    // The last one was written by the proxy itself, those before by whoever asked it.
-    headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .next_back()
-        .and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok())
-        .map_or(peer, |address: IpAddr| address.to_canonical())
+/// What a request shows, as it is kept.
+fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let token = match bearer(headers) {
+        Some(key) => key.to_owned(),
+        None => cookie(headers, "session")?,
+    };
+    Some(auth::digest(&token))
 }
 
 /// What the guard learns that the answer must say, whatever it is.
@@ -211,7 +220,7 @@ pub async fn guard(
     let path = operation.path;
     let mut notes = Notes::default();
     let served = match admit(&api, &operation, &mut request, &mut notes).await {
-        Ok(caller) => carry_out(&api, caller, request, next).await,
+        Ok(caller) => carry_out(&api, &operation, caller, request, next).await,
         Err(problem) => Err(problem),
     };
     let mut response = served.unwrap_or_else(IntoResponse::into_response);
@@ -222,16 +231,23 @@ pub async fn guard(
 
 async fn carry_out(
     api: &Api,
+    operation: &Meta,
     caller: Option<Caller>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if let Some(caller) = caller
-        && request.method() == Method::POST
+    let Some(caller) = caller else {
+        return Ok(next.run(request).await);
+    };
+    let heavy = (operation.heavy)(request.uri().query().unwrap_or_default());
+    let gate = if heavy { &api.heavy } else { &api.ordinary };
+    // Held until the answer begins.
+    let pass = gate.enter(caller.user_id.0).await?;
+    if request.method() == Method::POST
         && let Some(key) = idempotency::key_of(request.headers())?
     {
         let key = key.to_owned();
-        return idempotency::serve(api, &caller, &key, request, next).await;
+        return idempotency::serve(api, &caller, &key, request, next, pass).await;
     }
     Ok(next.run(request).await)
 }
@@ -247,11 +263,17 @@ async fn admit(
     }
     let address = address_of(request.headers(), request.extensions(), api);
     match operation.access {
+        // The only one is the login.
         Access::Public => {
-            notes.limited(api.limits.anonymous(address))?;
+            notes.limited(api.limits.login(address))?;
             return Ok(None);
         }
         Access::Internal => {
+            if api.settings.internal_apart && request.extensions().get::<Inside>().is_none() {
+                return Err(Problem::not_found(
+                    "operation here; it has a listener of its own",
+                ));
+            }
             if let Err(problem) = check_internal_token(api, request.headers()) {
                 notes.limited(api.limits.anonymous(address))?;
                 return Err(problem);
@@ -264,12 +286,19 @@ async fn admit(
         Ok(found) => found,
         Err(problem) => {
             if problem.status() == StatusCode::UNAUTHORIZED {
+                if let Some(token) = presented(request.headers()) {
+                    api.tokens.good.remove(&token);
+                }
                 notes.limited(api.limits.anonymous(address))?;
             }
             return Err(problem);
         }
     };
-    notes.limited(api.limits.known(&caller))?;
+    let standing = api.limits.known(&caller);
+    if let (Some(wait), Some(token)) = (standing.wait(), presented(request.headers())) {
+        api.tokens.tired.put(token, standing, wait);
+    }
+    notes.limited(standing)?;
     if let Err(allowed) = operation.access.allows(caller.role) {
         return Err(Problem::forbidden(
             Code::RoleNotAllowed,
@@ -311,6 +340,17 @@ async fn authenticate(
     address: IpAddr,
     notes: &mut Notes,
 ) -> Result<Caller, Problem> {
+    // Whoever asks too often or guesses tokens is stopped here, before anything is looked up; who was known a moment ago
+    // is not stopped by others of the same address.
+    let token = presented(headers);
+    if let Some(standing) = token.and_then(|token| api.tokens.tired.get(&token)) {
+        notes.limited(standing)?;
+    }
+    if token.is_none_or(|token| api.tokens.good.get(&token).is_none())
+        && let Err(standing) = api.limits.check_anonymous(address)
+    {
+        notes.limited(standing)?;
+    }
     let found = if headers.contains_key(header::AUTHORIZATION) {
         let (key, scopes) = by_key(api, headers).await?;
         (key, Some(scopes))
@@ -318,6 +358,9 @@ async fn authenticate(
         (by_cookies(api, headers, address, notes).await?, None)
     };
     let (who, scopes) = found;
+    if let Some(token) = token {
+        api.tokens.good.put(token, (), GOOD_KEPT);
+    }
     Ok(Caller {
         user_id: who.user_id,
         username: who.username,
@@ -380,8 +423,12 @@ async fn by_cookies(
     let lives = auth::lives(api);
     if let Some(token) = session {
         let hash = auth::digest(&token);
-        if let Some(session) = api.store.find_session(&hash, lives.idle).await? {
-            return Ok(Who::of_session(session));
+        if api.tokens.unknown.get(&hash).is_none() {
+            match api.store.find_session(&hash, lives.idle).await? {
+                FoundSession::Living(session) => return Ok(Who::of_session(session)),
+                FoundSession::Ended => {}
+                FoundSession::Unknown => api.tokens.unknown.put(hash, (), UNKNOWN_KEPT),
+            }
         }
     }
     let ended = || unauthorized(Code::SessionEnded, "This session has ended. Log in again.");
@@ -389,7 +436,7 @@ async fn by_cookies(
         return Err(ended());
     };
     let (new_session, new_remember) = (auth::new_token()?, auth::new_token()?);
-    let tokens = Tokens {
+    let tokens = sessions::Tokens {
         session: &auth::digest(&new_session),
         remember: &auth::digest(&new_remember),
     };
@@ -443,9 +490,18 @@ async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Pr
         )
     };
     let prefix = keys::prefix_of(token).ok_or_else(wrong)?;
+    let hash = auth::digest(token);
+    if api.tokens.unknown.get(&hash).is_some() {
+        return Err(wrong());
+    }
     let found = api.store.find_key(prefix).await?;
+    let right = found
+        .as_ref()
+        .is_some_and(|key| bool::from(key.hash.as_slice().ct_eq(&hash)));
+    if !right {
+        api.tokens.unknown.put(hash, (), UNKNOWN_KEPT);
+    }
     let key = found.ok_or_else(wrong)?;
-    let right = bool::from(key.hash.as_slice().ct_eq(&auth::digest(token)));
     if !right || !key.usable {
         return Err(wrong());
     }

@@ -24,6 +24,7 @@ use crate::store::audit::{AuditFilter, AuditRow};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/api/seller/audit", "listAudit", list)
+            .heavy()
             .tagged("audit", "List the changes of your things")
             .about("Whoever made them. Where others made them from is not shown.")
             .access(Access::Seller)
@@ -32,6 +33,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
             .problems(&[400]),
         Operation::get("/api/admin/audit", "listAllAudit", list)
+            .heavy()
             .tagged("audit", "List all changes")
             .access(Access::Staff)
             .query(&[TOTAL])
@@ -98,7 +100,7 @@ pub struct AuditEntry {
     actor_id: Option<i32>,
     /// Account or program that made it.
     actor: String,
-    /// How it was let in: `session:<id>`, `key:<id>`, `internal`, `cli`.
+    /// How it was let in: `session:<id>`, `key:<id>`, `internal`, `cli`, `login`.
     via: Option<String>,
     /// The seller whose thing was changed.
     user_id: Option<i32>,

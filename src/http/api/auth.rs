@@ -1,10 +1,8 @@
 //! Login, logout, status, one's own password.
 //!
-//! Who guesses passwords learns nothing: neither from what is answered, nor from how long it takes, nor from
-//! who is locked. Failures are counted in the database, by account and by network.
+//! Who may try a password, and when, is `logins`' business.
 
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -16,24 +14,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::access::{Access, Caller, From, Via, check_origin};
+use super::access::{Access, Caller, Via, check_origin};
+use super::address::From;
 use super::body::Input;
 use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
-use super::limits::too_many;
+use super::logins::{self, Origin};
 use super::operation::Operation;
 use super::users::User;
 use super::{Api, Message, Problem};
-use crate::digest::hex;
 use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Reach};
 use crate::store::sessions::{Lives, NewSession, Tokens};
 use crate::store::users::Credentials;
 use crate::telemetry::Chain;
-
-/// No refused login is answered sooner: an unknown name, and hashes of every kind, take as long.
-const REFUSAL: Duration = Duration::from_millis(400);
 
 /// The operations of logging in and out.
 pub fn operations() -> Vec<Operation> {
@@ -45,11 +40,13 @@ pub fn operations() -> Vec<Operation> {
             .example(r#"{"username": "seller_alice", "password": "a long password"}"#)
             .about(
                 "Sets the cookies `session` and `remember_token`. The second renews a session that has ended; \
-                 each is taken once, and a new one set. After too many failures an account, or a network, has to \
-                 wait: 429 with Retry-After.",
+                 each is taken once, and a new one set. The cookie `device` shows later that this browser logged in \
+                 before: failures of others do not concern it. After too many failures at an account a network has to \
+                 wait, at that account or, if it failed at many, at all: 429 with Retry-After. While too many log in \
+                 at once: 503 `overloaded` with Retry-After.",
             )
             .answers::<LoggedIn>(200, "Logged in; the cookies hold the session.")
-            .problems(&[401, 403]),
+            .problems(&[401, 403, 429, 503]),
         Operation::post("/api/auth/logout", "logout", logout)
             .tagged("auth", "Log out")
             .access(Access::SignedIn)
@@ -148,20 +145,14 @@ async fn login(
     Input(given): Input<Login>,
 ) -> Result<Response, Problem> {
     check_origin(&api, &headers)?;
-    let began = Instant::now();
+    let origin = Origin::login(address, &headers);
     let user_agent = headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|v| v.to_str().ok()).unwrap_or_default();
     let user_agent: String = user_agent.chars().take(200).collect();
     let (token, remember) = (new_token()?, new_token()?);
     // An account whose password changes, or is kept anew, while this one is looked at is looked at again.
     for _ in 0..3 {
-        let account = match check_password(&api, &given.username, &given.password, address).await {
-            Ok(account) => account,
-            Err(refused) => {
-                tokio::time::sleep(REFUSAL.saturating_sub(began.elapsed())).await;
-                return Err(refused);
-            }
-        };
+        let account = logins::check(&api, &given.username, &given.password, &origin).await?;
         let opened = api
             .store
             .open_session(&NewSession {
@@ -179,13 +170,11 @@ async fn login(
         if !opened {
             continue;
         }
-        api.store
-            .clear_failed_logins(&account_subject(&given.username))
-            .await?;
         if password::is_outdated(&account.password_hash) {
             keep_anew(&api, &account, given.password).await;
         }
         tracing::info!(user.id = account.user.id.0, %address, "logged in");
+        let user = account.user.id;
         let body = LoggedIn {
             message: "Logged in.".into(),
             user: User::of(account.user),
@@ -193,6 +182,7 @@ async fn login(
         let mut response = Json(body).into_response();
         let tokens = (token.as_str(), remember.as_str());
         set_cookies(&api, &mut response, tokens, api.settings.remember);
+        logins::succeeded(&api, &given.username, user, &origin, &mut response).await?;
         return Ok(response);
     }
     Err(Problem::conflict(
@@ -201,91 +191,10 @@ async fn login(
     ))
 }
 
-/// The active account with this name and password.
-async fn check_password(
-    api: &Api,
-    username: &str,
-    password: &str,
-    address: IpAddr,
-) -> Result<Credentials, Problem> {
-    // Few at a time look whether they may, check and count: many guesses at once pass no limit by more.
-    let turn = password::turn().await.ok_or_else(Problem::internal)?;
-    let (account, network) = (account_subject(username), network_subject(address));
-    check_lock(api, &[&account, &network]).await?;
-    let found = api.store.credentials(username).await?;
-    let given = password.to_owned();
-    let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let right = turn
-        .run(move || {
-            if let Some(hash) = hash {
-                password::verify(&given, &hash)
-            } else {
-                password::verify_nobodys(&given);
-                false
-            }
-        })
-        .await
-        .ok_or_else(Problem::internal)?;
-    let Some(found) = found.filter(|_| right) else {
-        count_failure(api, &account, &network).await?;
-        tracing::info!(%address, "a login failed");
-        return Err(Problem::unauthorized(
-            Code::WrongLogin,
-            "Username or password is wrong.",
-        ));
-    };
-    if found.user.status != "active" {
-        return Err(Problem::unauthorized(
-            Code::AccountNotActive,
-            format!("This account is {}.", found.user.status),
-        ));
-    }
-    Ok(found)
-}
-
-/// Whether the name is one makes no difference.
-fn account_subject(username: &str) -> String {
-    format!("account:{}", hex(&digest(username)))
-}
-
-fn network_subject(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            format!("network:{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(v6) => {
-            let prefix = std::net::Ipv6Addr::from(v6.to_bits() >> 64 << 64);
-            format!("network:{prefix}/64")
-        }
-    }
-}
-
-async fn check_lock(api: &Api, subjects: &[&str]) -> Result<(), Problem> {
-    match api.store.login_wait(subjects).await? {
-        None => Ok(()),
-        Some(wait) => Err(too_many(
-            Code::TooManyFailedLogins,
-            "Too many failed logins. Wait before you try again.".into(),
-            wait,
-        )),
-    }
-}
-
-async fn count_failure(api: &Api, account: &str, network: &str) -> Result<(), Problem> {
-    let allowed = api.settings.login_attempts;
-    for (subject, allowed) in [(account, allowed), (network, allowed.saturating_mul(10))] {
-        api.store
-            .count_failed_login(subject, allowed, api.settings.login_lock)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Keeps a password as new ones are kept. If that fails, the next login does it.
 async fn keep_anew(api: &Api, account: &Credentials, password: String) {
     let hash = password::off_thread(move || password::hash(&password)).await;
-    let Some(Ok(hash)) = hash else {
+    let Ok(Ok(hash)) = hash else {
         tracing::warn!(
             user.id = account.user.id.0,
             "a password cannot be hashed anew"
@@ -333,22 +242,17 @@ async fn change_password(
             "Must be another than the current one.",
         ));
     }
-    let checked = check_password(
-        &api,
-        &caller.username,
-        &given.current_password,
-        caller.address,
-    )
-    .await;
+    let origin = Origin::session(caller.address);
+    let checked = logins::check(&api, &caller.username, &given.current_password, &origin).await;
     let account = checked.map_err(|problem| match problem.code() {
         // Whoever asks is logged in; a 401 would say otherwise.
         Code::WrongLogin => Problem::forbidden(Code::WrongPassword, "`currentPassword` is wrong."),
         _ => problem,
     })?;
     let new = given.new_password;
-    let hash = password::off_thread(move || password::hash(&new)).await;
-    let hash = hash.and_then(Result::ok).ok_or_else(|| {
-        tracing::error!("a password cannot be hashed");
+    let hash = password::off_thread(move || password::hash(&new)).await?;
+    let hash = hash.map_err(|error| {
+        tracing::error!(%error, "a password cannot be hashed");
         Problem::internal()
     })?;
     let request = api.store.request(Reach::Everything).await?;
@@ -379,9 +283,7 @@ async fn change_password(
         })
         .await?;
     request.commit().await?;
-    api.store
-        .clear_failed_logins(&account_subject(&caller.username))
-        .await?;
+    logins::forget(&api, &caller.username, &origin).await?;
     Ok(Json(Message::new(format!(
         "The password is changed; {ended} other sessions have ended."
     ))))
@@ -410,7 +312,7 @@ pub fn set_cookies(
 }
 
 /// A cookie for so long; without `age` until the browser ends.
-fn append_cookie(
+pub fn append_cookie(
     api: &Api,
     response: &mut Response,
     name: &str,
@@ -429,19 +331,5 @@ fn append_cookie(
             response.headers_mut().append(header::SET_COOKIE, value);
         }
         Err(error) => tracing::error!(%error, name, "a cookie cannot be written"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_count_for_a_name_and_a_network() {
-        assert_eq!(account_subject("alice").len(), "account:".len() + 64);
-        assert_ne!(account_subject("alice"), account_subject("Alice"));
-        let network = |address: &str| network_subject(address.parse().expect("an address"));
-        assert_eq!(network("192.0.2.7"), "network:192.0.2.0/24");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "network:2001:db8:1:2::/64");
     }
 }

@@ -17,12 +17,13 @@ use super::links::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Message, Problem, note_own, shown, words};
+use super::{Api, Message, Problem, note_own, quotas, shown, words};
 use crate::store;
 use crate::store::campaigns::{
     AvailableClientRow, CampaignChange, CampaignRecording, CampaignRow, NewCampaignRow,
     RecordingChange, TiedDidRow, WholeCampaign,
 };
+use crate::store::quotas::Kind;
 use crate::store::request::{Broken, Request};
 
 /// The operations on campaigns.
@@ -440,6 +441,10 @@ async fn create(
     Input(new): Input<NewCampaign>,
 ) -> Result<Response, Problem> {
     let request = api.store.request(caller.reach()).await?;
+    quotas::admit(&api, &request, caller.user_id, Kind::Campaigns).await?;
+    if new.recording_enabled {
+        quotas::admit(&api, &request, caller.user_id, Kind::RecordingBytes).await?;
+    }
     let row = request
         .create_campaign(
             caller.user_id,
@@ -508,6 +513,9 @@ async fn update(
             .lock_dids(caller.user_id, &campaign.did_ids())
             .await?;
         check_dids_free(&request, &caller, id, &did_ids).await?;
+    }
+    if change.recording_enabled == Some(true) && !campaign.campaign.recording_enabled {
+        quotas::admit(&api, &request, caller.user_id, Kind::RecordingBytes).await?;
     }
     let row = request
         .update_campaign(

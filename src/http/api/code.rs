@@ -152,6 +152,8 @@ codes! {
     AuthTaken = "auth_taken", [409];
     /// An active link ties the client to an active campaign.
     ClientInUse = "client_in_use", [409];
+    /// The account has as much of this as it may have.
+    QuotaExceeded = "quota_exceeded", [409];
     /// The account has as many API keys as it may have.
     TooManyKeys = "too_many_keys", [409];
     /// The call is in the log already.
@@ -184,6 +186,8 @@ codes! {
     TooManyRequests = "too_many_requests", [429];
     /// Too many failed logins; `Retry-After` says when to go on.
     TooManyFailedLogins = "too_many_failed_logins", [429];
+    /// The account has too many long requests at work or waiting.
+    TooManyAtOnce = "too_many_at_once", [429];
     /// Too many streams of events are open.
     TooManyStreams = "too_many_streams", [429, 503];
     /// Something went wrong in the daemon; its log says what.
@@ -195,9 +199,11 @@ codes! {
     /// The storage of recordings fails.
     RecordingUnavailable = "recording_unavailable", [503];
     /// Too many exports are under way.
-    TooManyExports = "too_many_exports", [503];
+    TooManyExports = "too_many_exports", [429, 503];
     /// Too many recordings are being sent.
-    TooManyDownloads = "too_many_downloads", [503];
+    TooManyDownloads = "too_many_downloads", [429, 503];
+    /// Too much is at work: try again in a moment.
+    Overloaded = "overloaded", [503];
 }
 
 #[cfg(test)]

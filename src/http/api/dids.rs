@@ -18,10 +18,11 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Problem, note_own, shown, words};
+use super::{Api, Problem, note_own, quotas, shown, words};
 use crate::domain::Claims;
 use crate::domain::number::is_e164;
 use crate::store::dids::{DidChange, DidRow, is_number_taken};
+use crate::store::quotas::Kind;
 
 /// The operations on DIDs.
 pub fn operations() -> Vec<Operation> {
@@ -201,6 +202,7 @@ async fn create(
             format!("{MAX_PENDING} of your numbers wait to be confirmed. Add more when some are."),
         ));
     }
+    quotas::admit(&api, &request, caller.user_id, Kind::Dids).await?;
     let created = request
         .create_did(
             caller.user_id,

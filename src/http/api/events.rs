@@ -29,6 +29,7 @@ use super::code::Code;
 use super::live::CallState;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::streams::LOGIN_LOOK;
 use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{Role, UserId};
@@ -51,7 +52,7 @@ pub fn operations() -> Vec<Operation> {
                  Who reads too slowly gets `lagged` with the number of events `missed`, then a new \
                  `snapshot`. The header Last-Event-ID is ignored: after a new connection the snapshot tells \
                  what is under way, the log what has ended. A comment every 15 seconds shows that the \
-                 stream is alive; it ends with the login, after an hour, and when the daemon ends. An \
+                 stream is alive; it ends within 5 seconds of the login, after an hour, and when the daemon ends. An \
                  account may have 10 streams open.",
             )
             .access(Access::SignedIn)
@@ -77,7 +78,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// then, and daemons' clocks differ.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 
-/// Comment that shows the stream is alive; the login is looked at again, too.
+/// Comment that shows the stream is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How long a new stream waits for the first look.
@@ -513,6 +514,7 @@ struct Listener {
     news: News,
     next: VecDeque<Event>,
     heartbeat: Interval,
+    login_look: Interval,
     ending: Option<Ending>,
     _seat: Seat,
 }
@@ -540,10 +542,12 @@ impl Listener {
             };
             tokio::select! {
                 () = ended => return None,
-                _ = self.heartbeat.tick() => {
+                _ = self.login_look.tick() => {
                     if !self.is_still_admitted().await {
                         return None;
                     }
+                }
+                _ = self.heartbeat.tick() => {
                     self.api.events.keep_looking();
                     return Some(Event::default().comment(""));
                 }
@@ -601,11 +605,15 @@ async fn events(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.reset();
+    let mut login_look = interval(LOGIN_LOOK);
+    login_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    login_look.reset();
     let listener = Listener {
         caller,
         news,
         next: VecDeque::from([snapshot_event(&snapshot)]),
         heartbeat,
+        login_look,
         ending: ending.map(|Extension(ending)| ending),
         _seat: seat,
         api,

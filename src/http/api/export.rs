@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,8 +20,11 @@ use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Query;
+use super::streams::{Reader, SLOWEST_EXPORT, watched};
 use super::{Api, Problem};
 use crate::domain::Role;
+use crate::http::Cut;
+use crate::shares::Share;
 use crate::store;
 use crate::store::logs::{CallFilter, CallRow, Order, Position};
 use crate::store::request::Reach;
@@ -35,12 +39,13 @@ pub fn operations() -> Vec<Operation> {
                 "All calls that the filters leave, however many, as CSV (RFC 4180, UTF-8, with a header line). \
                  So that no spreadsheet takes a value for a formula, those that begin with `=`, `+`, `-`, `@`, a \
                  tab or a line end begin with an apostrophe, except numbers: a plus and digits. An answer that \
-                 breaks off is not complete.",
+                 breaks off is not complete. An account may have 2 exports under way; one that is read slower than \
+                 50 KB/s for half a minute is broken off.",
             )
             .query(&[SORT])
             .query(&FILTERS)
             .answers_other(200, "The calls.", "text/csv")
-            .problems(&[400])
+            .problems(&[400, 429])
     };
     let own = export("/api/seller/calls/export", "exportCalls", Access::Seller)
         .tagged("logs", "Export your calls as CSV");
@@ -102,9 +107,16 @@ struct Export {
     after: Option<Position>,
     over: bool,
     _permit: SemaphorePermit<'static>,
+    _share: Share<i32>,
 }
 
-async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, Problem> {
+async fn export(
+    State(api): State<Api>,
+    caller: Caller,
+    cut: Option<Extension<Cut>>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let share = api.streams.export(&caller)?;
     let (filter, _) = logs::filter(&api, &query, &caller).await?;
     let order = logs::order(&query)?;
     let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
@@ -116,7 +128,7 @@ async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
     };
     let mut export = Export {
-        api,
+        api: api.clone(),
         reach: caller.reach(),
         filter,
         order,
@@ -124,6 +136,7 @@ async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<
         after: None,
         over: false,
         _permit: permit,
+        _share: share,
     };
     let mut first = String::new();
     let mut header_line: Vec<&str> = HEADER.to_vec();
@@ -157,7 +170,15 @@ async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<
         stream::iter([Ok::<_, io::Error>(Bytes::from(first))]),
         rest,
     );
-    let mut response = Body::from_stream(body).into_response();
+    let cut = cut.map(|Extension(cut)| cut);
+    let body = Body::from_stream(watched(
+        api,
+        Reader::Login(caller),
+        cut,
+        SLOWEST_EXPORT,
+        body,
+    ));
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, kind);

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::Caller;
 use super::code::Code;
+use super::gates::Pass;
 use super::{Api, Problem, body, trace};
 use crate::digest::hex;
 use crate::store::idempotency::{Begun, DEAD, Kept, Key};
@@ -59,6 +60,7 @@ pub async fn serve(
     key: &str,
     request: Request,
     next: Next,
+    pass: Pass,
 ) -> Result<Response, Problem> {
     let (parts, unread) = request.into_parts();
     let bytes = body::read_bytes(Request::from_parts(parts.clone(), unread)).await?;
@@ -88,6 +90,8 @@ pub async fn serve(
     let request = Request::from_parts(parts, Body::from(bytes));
     let api = api.clone();
     let work = tokio::spawn(trace::within(async move {
+        // As long as the work goes on, whoever waits for it.
+        let _pass = pass;
         // Done before others may take it for dead.
         let answered =
             tokio::time::timeout(DEAD / 2, AssertUnwindSafe(next.run(request)).catch_unwind());
@@ -122,6 +126,8 @@ async fn settle(api: &Api, key: &Key, attempt: Timestamp, response: Response) ->
     let size = response.body().size_hint().exact();
     let keep = !status.is_server_error()
         && status != StatusCode::TOO_MANY_REQUESTS
+        // Nothing was done, and doing it again costs no more than looking it up.
+        && !(status.is_client_error() && status != StatusCode::CONFLICT)
         && size.is_some_and(|size| size <= MAX_KEPT as u64);
     let (parts, unread) = response.into_parts();
     let (settled, response) = if keep {

@@ -23,10 +23,11 @@ use super::idempotency::KeepInstead;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Ids;
-use super::{Api, Problem, shown};
+use super::{Api, Problem, quotas, shown};
 use crate::clock;
 use crate::password;
 use crate::store::keys::{KeyRow, NewKey};
+use crate::store::quotas::Kind;
 use crate::store::request::{Change, Reach};
 
 /// More keys than any account has programs.
@@ -181,6 +182,7 @@ async fn create(
             format!("You have {MOST} keys. Revoke one that is not needed any more."),
         ));
     }
+    quotas::admit(&api, &request, caller.user_id, Kind::Keys).await?;
     let row = request
         .create_key(&NewKey {
             user_id: caller.user_id,

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use governor::clock::{Clock, DefaultClock};
@@ -16,10 +16,16 @@ use governor::{Quota, RateLimiter};
 
 use super::access::{Caller, Via};
 use super::code::Code;
+use super::logins::in_words;
+use super::recent::Recent;
 use super::{Problem, Settings};
+use crate::domain::network::Network;
 
 /// What may come at once is what the limit allows in so many seconds.
 const WINDOW_SECONDS: u32 = 10;
+
+/// Addresses remembered that have asked too often.
+const MOST_REFUSED: usize = 50_000;
 
 /// After so many requests those are forgotten who have not asked for a while.
 const FORGET_EVERY: u32 = 4_096;
@@ -29,7 +35,7 @@ const FORGET_EVERY: u32 = 4_096;
 enum Subject {
     Account(i32),
     Key(i64),
-    Network(IpAddr),
+    Network(Network),
 }
 
 type Limiter =
@@ -39,6 +45,10 @@ type Limiter =
 pub struct Limits {
     known: Counter,
     anonymous: Counter,
+    /// Logins are counted apart: nobody is kept from them by what else comes from the same address.
+    logins: Counter,
+    /// Addresses that have asked too often just now.
+    refused: Recent<Network, Instant>,
 }
 
 struct Counter {
@@ -66,6 +76,8 @@ impl Limits {
         Self {
             known: Counter::new(settings.requests_per_minute),
             anonymous: Counter::new(settings.anonymous_requests_per_minute),
+            logins: Counter::new(settings.anonymous_requests_per_minute),
+            refused: Recent::new(MOST_REFUSED),
         }
     }
 
@@ -79,11 +91,34 @@ impl Limits {
 
     /// Counts a request of nobody known. Who has one IPv6 address has a whole /64.
     pub fn anonymous(&self, address: IpAddr) -> Standing {
-        let network = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => IpAddr::from((v6.to_bits() >> 64 << 64).to_be_bytes()),
+        let network = network_of(address);
+        let standing = self.anonymous.count(&Subject::Network(network));
+        if let Some(wait) = standing.retry_after {
+            self.refused.put(network, Instant::now() + wait, wait);
+        }
+        standing
+    }
+
+    /// Counts a login.
+    pub fn login(&self, address: IpAddr) -> Standing {
+        self.logins.count(&Subject::Network(network_of(address)))
+    }
+
+    /// Refuses an address that has asked too often as nobody known, without counting: before anything is looked up.
+    pub fn check_anonymous(&self, address: IpAddr) -> Result<(), Standing> {
+        let Some(until) = self.refused.get(&network_of(address)) else {
+            return Ok(());
         };
-        self.anonymous.count(&Subject::Network(network))
+        let wait = until.saturating_duration_since(Instant::now());
+        Err(self.anonymous.refused(wait))
+    }
+}
+
+/// Who has one IPv6 address has a whole /64.
+fn network_of(address: IpAddr) -> Network {
+    match address {
+        IpAddr::V4(_) => address.into(),
+        IpAddr::V6(_) => Network::around(address),
     }
 }
 
@@ -115,20 +150,27 @@ impl Counter {
                     retry_after: None,
                 }
             }
-            Err(until) => {
-                let wait = until.wait_time_from(DefaultClock::default().now());
-                Standing {
-                    limit,
-                    remaining: 0,
-                    reset: self.quota.replenish_interval() * (limit - 1) + wait,
-                    retry_after: Some(wait),
-                }
-            }
+            Err(until) => self.refused(until.wait_time_from(DefaultClock::default().now())),
+        }
+    }
+
+    fn refused(&self, wait: Duration) -> Standing {
+        let limit = self.quota.burst_size().get();
+        Standing {
+            limit,
+            remaining: 0,
+            reset: self.quota.replenish_interval() * (limit - 1) + wait,
+            retry_after: Some(wait),
         }
     }
 }
 
 impl Standing {
+    /// How long to wait, if it was one request too many.
+    pub fn wait(self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// A problem, if it was one request too many.
     pub fn check(self) -> Result<(), Problem> {
         match self.retry_after {
@@ -136,8 +178,9 @@ impl Standing {
             Some(wait) => Err(too_many(
                 Code::TooManyRequests,
                 format!(
-                    "Too many requests; {} may come at once. Try again later.",
-                    self.limit
+                    "Too many requests; {} may come at once. Try again in {}.",
+                    self.limit,
+                    in_words(wait)
                 ),
                 wait,
             )),
@@ -207,6 +250,8 @@ mod tests {
         let limits = Limits {
             known: Counter::new(1),
             anonymous: counter,
+            logins: Counter::new(1),
+            refused: Recent::new(10),
         };
         let ask = |address: &str| {
             limits
@@ -218,6 +263,11 @@ mod tests {
         assert_eq!(ask("2001:db8:0:1::1"), None);
         assert_eq!(ask("192.0.2.1"), None);
         assert_eq!(ask("192.0.2.2"), None);
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let standing = limits.check_anonymous(address("2001:db8::9"));
+        assert!(standing.expect_err("asked too often").check().is_err());
+        assert!(limits.check_anonymous(address("192.0.2.2")).is_ok());
+        assert_eq!(limits.login(address("2001:db8::9")).retry_after, None);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::form::{Field, Form, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Ids};
-use super::{Api, Problem, note_own, shown, words};
+use super::{Api, Problem, note_own, quotas, shown, words};
 use crate::store::links::{LinkChange, LinkRow, NewLinkRow};
+use crate::store::quotas::Kind;
 use crate::store::request::{Broken, Request};
 
 /// The operations on links.
@@ -204,6 +205,7 @@ async fn create(
     if !request.client_exists(new.client_id).await? {
         return Err(Problem::not_found("client"));
     }
+    quotas::admit(&api, &request, caller.user_id, Kind::Links).await?;
     let created = request
         .create_link(
             campaign_id,

@@ -36,6 +36,7 @@ pub fn operations() -> Vec<Operation> {
     let list = |path, id, access| {
         Operation::get(path, id, list)
             .access(access)
+            .heavy_if(searches)
             .about(
                 "Newest first, unless sorted otherwise. `page` counts all calls that the filters leave, which \
                  takes long for many. `nextCursor`, sent as `cursor` with the same filters, goes on after \
@@ -93,6 +94,21 @@ pub const PAGE_PARAMETERS: [Parameter; 5] = [
     ),
     SORT,
 ];
+
+/// Whether a list asks for more than a part of the log by time, which an index gives.
+fn searches(query: &str) -> bool {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .any(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "cursor" | "per_page" | "start_date" | "end_date" => false,
+                "page" => value.parse::<u32>().is_ok_and(|page| page > 20),
+                _ => true,
+            }
+        })
+}
 
 /// Most matches shown of a call.
 const MOST_MATCHES: usize = 3;
@@ -770,6 +786,27 @@ mod tests {
         ] {
             assert_eq!(read(text, Bound::Start), Err(Malformed), "{text:?}");
             assert_eq!(read(text, Bound::End), Err(Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_by_time_alone_is_a_search() {
+        for plain in [
+            "",
+            "page=2&per_page=50",
+            "cursor=start&start_date=2026-01-01",
+            "page=x",
+        ] {
+            assert!(!searches(plain), "{plain}");
+        }
+        for search in [
+            "q=a",
+            "page=21",
+            "cursor=start&did=1",
+            "sort=duration",
+            "user_id=3",
+        ] {
+            assert!(searches(search), "{search}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod about;
 mod access;
+mod address;
 mod audit;
 mod auth;
 mod body;
@@ -24,19 +25,23 @@ mod events;
 mod examples;
 mod export;
 mod form;
+mod gates;
 mod idempotency;
 mod internal;
 mod keys;
 mod limits;
 mod links;
 mod live;
+mod logins;
 mod logs;
 mod moment;
 mod openapi;
 mod operation;
 mod problem;
 mod query;
+mod quotas;
 mod range;
+mod recent;
 mod recordings;
 mod responses;
 mod servers;
@@ -44,6 +49,7 @@ mod sessions;
 mod shared_links;
 mod staff_dids;
 mod statistics;
+mod streams;
 mod trace;
 mod transcription_jobs;
 mod transcripts;
@@ -51,7 +57,6 @@ mod usage;
 mod users;
 mod words;
 
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,14 +72,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::Claims;
+use crate::domain::network::Network;
 use crate::routing::Engine;
 use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
 use access::Caller;
+pub use address::{ForwardedHeader, UntrustedProxy};
 pub use code::Code;
+use gates::{Gate, Width};
 use operation::Operation;
 pub use problem::Problem;
+pub use quotas::Quotas;
 
 /// What the API is told once.
 #[derive(Debug, Clone)]
@@ -93,8 +102,12 @@ pub struct Settings {
     pub transcribes: bool,
     /// Cookies are for https only.
     pub secure_cookies: bool,
-    /// Peers whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Peers that are believed who asked them.
+    pub trusted_proxies: Vec<Network>,
+    /// Where these tell it.
+    pub forwarded_header: ForwardedHeader,
+    /// Where a proxy is noted that is not among them.
+    pub untrusted_proxy: UntrustedProxy,
     /// Contexts that an endpoint may have, beside the one that leads nowhere.
     pub contexts: Vec<String>,
     /// A session ends when not used for so long.
@@ -103,14 +116,18 @@ pub struct Settings {
     pub session_age: Duration,
     /// So long the remember cookie opens new sessions.
     pub remember: Duration,
-    /// Failed logins of an account, or ten times as many of a network, before it is locked.
+    /// Failed logins of a network at one account, or at ten times as many accounts, before it has to wait.
     pub login_attempts: u32,
-    /// How long it is locked.
+    /// How long it waits.
     pub login_lock: Duration,
     /// Requests a minute of one account or key.
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
+    /// Programs with the internal token have a listener of their own ([`inside`]), and are not served elsewhere.
+    pub internal_apart: bool,
+    /// What an account may have where staff said nothing else.
+    pub quotas: Quotas,
     /// How sellers come to their DIDs.
     pub claims: Claims,
 }
@@ -126,6 +143,13 @@ pub struct Shared {
     storage: Option<Storage>,
     settings: Settings,
     limits: limits::Limits,
+    logins: logins::Logins,
+    tokens: access::Tokens,
+    /// For requests that take a moment.
+    ordinary: Gate,
+    /// For those that may take long.
+    heavy: Gate,
+    streams: streams::Streams,
     events: events::Hub,
 }
 
@@ -157,7 +181,9 @@ fn operations() -> Vec<Operation> {
     [
         about::operations(),
         auth::operations(),
+        logins::operations(),
         sessions::operations(),
+        quotas::operations(),
         keys::operations(),
         users::operations(),
         clients::operations(),
@@ -192,6 +218,37 @@ pub fn document() -> Value {
     openapi::document(&metas)
 }
 
+/// Of one account half of the connections may be in use, so that one whose requests wait for each other's locks leaves
+/// some to the rest.
+fn ordinary_width(store: &Store) -> Width {
+    Width {
+        places: usize::MAX,
+        of_one: (store.api_connections() / 2).max(1),
+        // More than may come at once by the default limit.
+        waiting: 128,
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// As many as there are connections for it; half of them for one account.
+fn heavy_width(store: &Store) -> Width {
+    let places = store.heavy_connections();
+    Width {
+        places,
+        of_one: (places / 2).max(1),
+        waiting: 4,
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// The API's routers, which share what they know.
+pub struct Routers {
+    /// For everybody; without the operations for programs, if those are apart ([`Settings::internal_apart`]).
+    pub outside: Router,
+    /// For programs with the internal token, and nothing else.
+    pub inside: Router,
+}
+
 /// The router of the API. `storage` is where recordings are kept; none, if there are none to be heard here.
 pub fn router(
     store: Store,
@@ -199,24 +256,53 @@ pub fn router(
     storage: Option<Storage>,
     settings: Settings,
 ) -> Router {
+    routers(store, engine, storage, settings).outside
+}
+
+/// As [`router`], with the one for programs.
+pub fn routers(
+    store: Store,
+    engine: Engine,
+    storage: Option<Storage>,
+    settings: Settings,
+) -> Routers {
     let api = Api(Arc::new(Shared {
         events: events::Hub::new(store.clone()),
-        store,
         engine,
         storage,
         limits: limits::Limits::new(&settings),
+        logins: logins::Logins::default(),
+        tokens: access::Tokens::default(),
+        ordinary: Gate::new("account", ordinary_width(&store)),
+        heavy: Gate::new("heavy", heavy_width(&store)),
+        streams: streams::Streams::default(),
         settings,
+        store,
     }));
+    let outside = operation::routes(&api, operations()).merge(docs::routes());
+    let inside =
+        operation::routes(&api, internal::operations()).layer(middleware::from_fn(mark_inside));
+    Routers {
+        outside: finished(outside, api.clone()),
+        inside: finished(inside, api),
+    }
+}
+
+fn finished(router: Router<Api>, api: Api) -> Router {
     let origins = cors::origins(&api.settings.cors_origins);
-    operation::routes(&api, operations())
+    router
         .route("/health", get(health))
-        .merge(docs::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
         .layer(middleware::from_fn_with_state(origins, cors::layer))
         .layer(middleware::from_fn(trace::layer))
         .layer(compression::layer())
+}
+
+async fn mark_inside(mut request: Request, next: middleware::Next) -> Response {
+    request.extensions_mut().insert(access::Inside);
+    next.run(request).await
 }
 
 /// What the audit log keeps of a thing: what the API shows of it.

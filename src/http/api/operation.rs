@@ -36,6 +36,8 @@ pub struct Meta {
     pub(super) access: Access,
     /// API keys do not do: it is about sessions and keys themselves.
     pub(super) session_only: bool,
+    /// Whether a request with this query takes long, and so goes through the gate for such.
+    pub(super) heavy: fn(&str) -> bool,
     pub(super) parameters: Vec<Parameter>,
     pub(super) headers: Vec<Parameter>,
     pub(super) form: Option<&'static Form>,
@@ -122,6 +124,7 @@ impl Operation {
                 about: "",
                 access: Access::Admin,
                 session_only: false,
+                heavy: |_| false,
                 parameters: Vec::new(),
                 headers: Vec::new(),
                 form: None,
@@ -161,6 +164,19 @@ impl Operation {
     #[must_use]
     pub fn session_only(mut self) -> Self {
         self.meta.session_only = true;
+        self
+    }
+
+    /// It searches, counts or sums up, and so may take long; see [`super::gates`].
+    #[must_use]
+    pub fn heavy(self) -> Self {
+        self.heavy_if(|_| true)
+    }
+
+    /// As [`Self::heavy`], with some queries.
+    #[must_use]
+    pub fn heavy_if(mut self, heavy: fn(&str) -> bool) -> Self {
+        self.meta.heavy = heavy;
         self
     }
 

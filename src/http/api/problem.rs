@@ -87,6 +87,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
+    /// 503: there is too much at work now. Nothing is wrong with the request, nor with the database.
+    pub fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::Overloaded,
+            "There is too much to do right now. Try again in a moment.",
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("2"))
+    }
+
     /// 500. What happened goes to the log, not to the client.
     pub fn internal() -> Self {
         Self::new(
@@ -200,6 +210,11 @@ impl From<store::Error> for Problem {
             Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         };
+        if error.is_exhausted() {
+            // Counted by pool; the database is well.
+            tracing::debug!(error = %Chain(&error), "a request found all connections in use");
+            return Self::overloaded();
+        }
         if error.is_lost_connection() {
             tracing::warn!(error = %Chain(&error), "a request found no database");
             return busy("The database does not answer. Try again in a moment.");

@@ -6,12 +6,12 @@
 use std::io;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{TryStreamExt as _, stream};
+use axum::{Extension, Json};
+use futures_util::{Stream, TryStreamExt as _, stream};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,9 +29,12 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
+use super::streams::{Reader, SLOWEST_LISTENER, watched};
 use super::words::RECORDING_STATES as STATES;
 use super::{Api, Problem, words};
 use crate::domain::{Leg, UserId};
+use crate::http::Cut;
+use crate::shares::Share;
 use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
 use crate::store::recorded::{
     CallRecording, FileRow, RecordingBrief, RecordingFilter, RecordingRow,
@@ -50,14 +53,15 @@ pub fn operations() -> Vec<Operation> {
                  cannot be heard is 404, by `code`: `recording_not_found` (nothing was recorded), `recording_pending` \
                  (its files are not stored yet), `recording_missing` (they never came), `recording_deleted`, \
                  `leg_not_found`; `not_found` if there is no such call. If the storage fails: 503, \
-                 `recording_unavailable`.",
+                 `recording_unavailable`. An account may be sent 4 recordings at a time; one that is read slower than \
+                 it plays is broken off, and can be gone on with by `Range`.",
             )
             .query(&[LEG, ATTEMPT, DOWNLOAD])
             .headers(&RANGE_HEADERS)
             .answers_binary(200, "The recording.", "audio/wav")
             .answers_binary(206, "The part of it that `Range` asks for.", "audio/wav")
             .answers_nothing(304, "The version in `If-None-Match` is the present one.")
-            .problems(&[400, 416])
+            .problems(&[400, 416, 429])
     };
     let manage = [
         Operation::get("/api/admin/recordings", "listRecordings", list)
@@ -66,6 +70,7 @@ pub fn operations() -> Vec<Operation> {
             .query(&[TOTAL])
             .query(&FILTERS)
             .answers::<ListPart<Recording>>(200, "Recordings, newest first.")
+            .heavy()
             .problems(&[400]),
         Operation::put("/api/admin/recordings/{id}/hold", "holdRecording", hold)
             .tagged("recordings", "Hold a recording")
@@ -531,12 +536,15 @@ async fn hear(
     query: Query,
     method: Method,
     headers: HeaderMap,
+    cut: Option<Extension<Cut>>,
 ) -> Result<Response, Problem> {
     let leg = query.choice(LEG.name, LEGS)?.and_then(Leg::parse);
     let leg = leg.unwrap_or(Leg::Mix);
     let found = of_call(&api, &caller, id, &query).await?;
     let recording = stored(found.recording)?;
-    play(&api, id, leg, &recording, &query, &method, &headers).await
+    let cut = cut.map(|Extension(cut)| cut);
+    let to = (Reader::Login(caller), cut);
+    play(&api, id, leg, &recording, &query, (&method, &headers), to).await
 }
 
 /// The recording, or the part of it that is asked for.
@@ -546,8 +554,8 @@ pub(super) async fn play(
     leg: Leg,
     recording: &RecordingBrief,
     query: &Query,
-    method: &Method,
-    headers: &HeaderMap,
+    (method, headers): (&Method, &HeaderMap),
+    (reader, cut): (Reader, Option<Cut>),
 ) -> Result<Response, Problem> {
     let keep = query.choice(DOWNLOAD.name, &["1", "true", "0", "false"])?;
     let keep = matches!(keep, Some("1" | "true"));
@@ -578,7 +586,9 @@ pub(super) async fn play(
         if *method == Method::HEAD || length == 0 {
             Body::empty()
         } else {
-            stream_of(&file, range.clone()).await?
+            let source = stream_of(api, &reader, &file, range.clone()).await?;
+            let api = api.clone();
+            Body::from_stream(watched(api, reader, cut, SLOWEST_LISTENER, source))
         }
     };
     let mut response = (status, body).into_response();
@@ -618,9 +628,16 @@ fn value(text: String) -> Result<HeaderValue, Problem> {
 struct Sending {
     stream: ByteStream,
     _permit: SemaphorePermit<'static>,
+    _share: Share<i32>,
 }
 
-async fn stream_of(file: &Audible, range: std::ops::Range<u64>) -> Result<Body, Problem> {
+async fn stream_of(
+    api: &Api,
+    reader: &Reader,
+    file: &Audible,
+    range: std::ops::Range<u64>,
+) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
+    let share = api.streams.download(reader)?;
     let Ok(Ok(permit)) = timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -637,9 +654,10 @@ async fn stream_of(file: &Audible, range: std::ops::Range<u64>) -> Result<Body, 
     let sending = Sending {
         stream,
         _permit: permit,
+        _share: share,
     };
     let span = tracing::Span::current();
-    let chunks = stream::try_unfold(sending, move |mut sending| {
+    Ok(stream::try_unfold(sending, move |mut sending| {
         let span = span.clone();
         async move {
             let next = timeout(SILENCE, sending.stream.try_next()).await;
@@ -654,8 +672,7 @@ async fn stream_of(file: &Audible, range: std::ops::Range<u64>) -> Result<Body, 
                 }
             }
         }
-    });
-    Ok(Body::from_stream(chunks))
+    }))
 }
 
 /// The id of a call in a filter; what is none is an error, or everything would be shown.

@@ -4,10 +4,10 @@
 //! (HMAC-SHA-256); it is not stored. Invariant: it opens no more than its maker could hear now. So it ends with
 //! its time, with the recording, with its maker's account, and all end when the key is deleted.
 
-use axum::Json;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
@@ -24,9 +24,11 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Query};
 use super::recordings::{self, ATTEMPT, DOWNLOAD, LEGS, RANGE_HEADERS, of_call};
+use super::streams::Reader;
 use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{Leg, Role, UserId};
+use crate::http::Cut;
 use crate::store::request::{Change, Reach};
 
 /// The operations.
@@ -282,6 +284,7 @@ async fn open(
     query: Query,
     method: Method,
     headers: HeaderMap,
+    cut: Option<Extension<Cut>>,
 ) -> Result<Response, Problem> {
     let (claim, reach) = check(&api, &token).await?;
     let owner = match reach {
@@ -305,10 +308,21 @@ async fn open(
         claim.leg,
         &recording,
         &query,
-        &method,
-        &headers,
+        (&method, &headers),
+        (
+            Reader::Link(claim.maker, token),
+            cut.map(|Extension(cut)| cut),
+        ),
     )
     .await
+}
+
+/// Whether a link that is being read still opens what it opened. While the database is away it does.
+pub async fn still_opens(api: &Api, token: &str) -> bool {
+    match check(api, token).await {
+        Ok(_) => true,
+        Err(problem) => problem.status().is_server_error(),
+    }
 }
 
 /// What a link opens, and with whose eyes.

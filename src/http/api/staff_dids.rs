@@ -18,9 +18,10 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::usage::{REASON, UserBrief, reason};
-use super::{Api, Problem, shown};
+use super::{Api, Problem, quotas, shown};
 use crate::domain::{DialledNumber, UserId};
 use crate::store::dids::{DidFilter, OwnedDid, is_number_taken};
+use crate::store::quotas::Kind;
 use crate::store::request::{Change, Request};
 
 /// The operations of staff on DIDs.
@@ -28,6 +29,7 @@ pub fn operations() -> Vec<Operation> {
     const ONE: &str = "/api/admin/dids/{id}";
     let operations = vec![
         Operation::get("/api/admin/dids", "listAllDids", list)
+            .heavy()
             .tagged("dids", "List the DIDs of all sellers")
             .about("`status=pending` are those that wait to be confirmed.")
             .query(&PAGING)
@@ -165,6 +167,7 @@ async fn give(
     if !request.lock_seller(owner).await? {
         return Err(Problem::field("userId", "There is no such seller."));
     }
+    quotas::admit(&api, &request, owner, Kind::Dids).await?;
     let created = request
         .create_did(
             owner,

@@ -21,6 +21,7 @@ pub fn operations() -> Vec<Operation> {
     let statistics = |path, id, access| {
         Operation::get(path, id, statistics)
             .access(access)
+            .heavy()
             .about(
                 "Of the last seven days (UTC, today included) unless start_date or end_date are given; of 400 days \
                  at most.",

@@ -385,9 +385,9 @@ async fn keep_an_admin(request: &Request, than: UserId) -> Result<(), Problem> {
 }
 
 async fn hashed(password: String) -> Result<String, Problem> {
-    let hashed = password::off_thread(move || password::hash(&password)).await;
-    hashed.and_then(Result::ok).ok_or_else(|| {
-        tracing::error!("a password could not be hashed");
+    let hashed = password::off_thread(move || password::hash(&password)).await?;
+    hashed.map_err(|error| {
+        tracing::error!(%error, "a password could not be hashed");
         Problem::internal()
     })
 }

@@ -83,6 +83,8 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
                values ({user}, '{mark}', '{mark}', '\x00', array['{mark}']);
            insert into idempotency_keys (user_id, idempotency_key, request_hash, status, headers, body)
                values ({user}, 'same-key', '\x00', 201, '{{}}', convert_to('"{mark}"', 'UTF8'));
+           insert into login_devices (user_id, token_hash) values ({user}, '\x0{user}');
+           insert into account_limits (user_id, kind, most) values ({user}, 'dids', 1000{user});
            insert into audit_log (actor_id, actor, via, user_id, action, object_type, object_id, before,
                    after, reason, request_id, address)
                values ({user}, '{mark}', 'session:1', {user}, 'update', 'did', '1',

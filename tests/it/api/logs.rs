@@ -726,13 +726,15 @@ async fn a_page_far_down_is_found_by_index() {
 }
 
 #[tokio::test]
-async fn many_export_at_once_and_what_takes_too_long_says_so() {
+async fn exports_at_once_are_whole_and_what_takes_too_long_says_so() {
     let server = start().await;
     let alice = server.login("alice").await;
     call(&server, "1.1", "2026-01-30 12:00:00Z", "ANSWERED").await;
-    let exports = (0..20).map(|_| alice.get("/api/seller/logs/export"));
-    for export in join_all(exports).await {
-        assert_eq!((export.status, export.text.lines().count()), (200, 2));
+    for _ in 0..5 {
+        let exports = (0..2).map(|_| alice.get("/api/seller/logs/export"));
+        for export in join_all(exports).await {
+            assert_eq!((export.status, export.text.lines().count()), (200, 2));
+        }
     }
     // The log is locked for longer than anybody waits for a lock.
     server

@@ -1,5 +1,6 @@
 mod commands;
 mod crashes;
 mod failover;
+mod floods;
 mod lifecycle;
 mod outages;

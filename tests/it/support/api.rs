@@ -44,6 +44,8 @@ pub fn settings() -> Settings {
         transcribes: false,
         secure_cookies: false,
         trusted_proxies: vec![],
+        forwarded_header: http::api::ForwardedHeader::default(),
+        untrusted_proxy: http::api::UntrustedProxy::default(),
         contexts: vec!["agents".to_owned()],
         session_idle: Duration::from_secs(3_600),
         session_age: Duration::from_secs(86_400),
@@ -52,6 +54,8 @@ pub fn settings() -> Settings {
         login_lock: Duration::from_secs(60),
         requests_per_minute: 100_000,
         anonymous_requests_per_minute: 100_000,
+        internal_apart: false,
+        quotas: http::api::Quotas::default(),
         claims: Claims::Open,
     }
 }
@@ -67,7 +71,11 @@ async fn serve(db: &TestDb, storage: &Path, settings: Settings) -> (SocketAddr, 
     tokio::spawn(http::serve(
         listener,
         router,
-        http::Limits::API,
+        http::Limits {
+            // Every client of a test has the same address.
+            from_one: 1_000,
+            ..http::Limits::API
+        },
         end.clone(),
     ));
     (address, end.drop_guard())

@@ -144,6 +144,10 @@ impl Daemon {
         log.iter().find(|line| line.contains(text)).cloned()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn whole_log(&self) -> String {
         self.log.lock().expect("not poisoned").join("\n")
     }

@@ -104,6 +104,7 @@ pub fn settings(url: &str) -> Settings {
         route_connections: 8,
         background_connections: 2,
         api_connections: 8,
+        heavy_connections: 4,
         export_connections: 2,
     }
 }

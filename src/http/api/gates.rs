@@ -1,0 +1,296 @@
+//! Fair shares: no account takes the API from the others.
+//!
+//! Of each account few requests are at work and few wait; the rest is refused at once, so that nothing piles up. What
+//! may take long has a gate of its own with few places in all, which go round by account: who asks for the first time
+//! never waits behind another's queue. Invariant: a place is free again when its [`Pass`] is dropped, whatever became
+//! of the request.
+
+use super::code::Code;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::Problem;
+use crate::metrics;
+
+/// What a gate lets through.
+#[derive(Debug, Clone, Copy)]
+pub struct Width {
+    /// Requests at work, of all accounts together.
+    pub places: usize,
+    /// Of these: of one account.
+    pub of_one: usize,
+    /// Requests of one account that wait.
+    pub waiting: usize,
+    /// How long one waits at most.
+    pub wait: Duration,
+}
+
+/// A gate. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    width: Width,
+    /// Names it in metrics.
+    name: &'static str,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    at_work: usize,
+    of: HashMap<i32, usize>,
+    queues: HashMap<i32, VecDeque<oneshot::Sender<Pass>>>,
+    /// Accounts with a queue, the next one first.
+    turns: VecDeque<i32>,
+}
+
+/// A place; free again when dropped.
+pub struct Pass {
+    gate: Gate,
+    account: i32,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// This account has enough at work and waiting.
+    TooMany,
+    /// It waited its time, because of others.
+    Overloaded,
+}
+
+impl Gate {
+    /// All places are free.
+    pub fn new(name: &'static str, width: Width) -> Self {
+        Self {
+            width,
+            name,
+            state: Arc::default(),
+        }
+    }
+
+    /// A place for a request of an account.
+    pub async fn enter(&self, account: i32) -> Result<Pass, Refused> {
+        let turn = {
+            let mut state = self.lock();
+            let own = state.of.get(&account).copied().unwrap_or_default();
+            let queued = state.queues.get(&account).map_or(0, VecDeque::len);
+            if queued == 0 && own < self.width.of_one && state.at_work < self.width.places {
+                return Ok(self.admit(&mut state, account));
+            }
+            if queued >= self.width.waiting {
+                metrics::http_refused(self.name);
+                return Err(Refused::TooMany);
+            }
+            let (sender, turn) = oneshot::channel();
+            let queue = state.queues.entry(account).or_default();
+            queue.push_back(sender);
+            if queue.len() == 1 {
+                state.turns.push_back(account);
+            }
+            turn
+        };
+        // Given up: what waits in the queue is found gone when its turn comes.
+        let waiting = Waiting {
+            gate: self,
+            account,
+        };
+        let passed = timeout(self.width.wait, turn).await;
+        drop(waiting);
+        if let Ok(Ok(pass)) = passed {
+            return Ok(pass);
+        }
+        metrics::http_refused(self.name);
+        Err(Refused::Overloaded)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under the lock.
+    fn admit(&self, state: &mut State, account: i32) -> Pass {
+        state.at_work += 1;
+        *state.of.entry(account).or_default() += 1;
+        Pass {
+            gate: self.clone(),
+            account,
+        }
+    }
+
+    /// Lets in who may, one of each account after the other.
+    fn let_in(&self) {
+        let mut gone = Vec::new();
+        let mut state = self.lock();
+        let mut looked_at = 0;
+        while state.at_work < self.width.places && looked_at < state.turns.len() {
+            let Some(account) = state.turns.pop_front() else {
+                break;
+            };
+            let own = state.of.get(&account).copied().unwrap_or_default();
+            let mut next = None;
+            if own < self.width.of_one
+                && let Some(queue) = state.queues.get_mut(&account)
+            {
+                next = queue.pop_front();
+            }
+            looked_at += 1;
+            if let Some(sender) = next {
+                looked_at = 0;
+                let pass = self.admit(&mut state, account);
+                // Dropped without the lock, for its place must be given back.
+                gone.extend(sender.send(pass).err());
+            }
+            if state.queues.get(&account).is_some_and(|q| !q.is_empty()) {
+                state.turns.push_back(account);
+            } else {
+                state.queues.remove(&account);
+            }
+        }
+        drop(state);
+        drop(gone);
+    }
+}
+
+/// Somebody in a queue.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    account: i32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        let Some(queue) = state.queues.get_mut(&self.account) else {
+            return;
+        };
+        queue.retain(|sender| !sender.is_closed());
+        if queue.is_empty() {
+            state.queues.remove(&self.account);
+            state.turns.retain(|account| *account != self.account);
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        {
+            let mut state = self.gate.lock();
+            state.at_work -= 1;
+            if let Some(own) = state.of.get_mut(&self.account) {
+                *own -= 1;
+                if *own == 0 {
+                    state.of.remove(&self.account);
+                }
+            }
+        }
+        self.gate.let_in();
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooMany => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::TooManyAtOnce,
+                "Too many requests of this account are at work at the same time. Wait for their answers before you \
+                 send more.",
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Refused::Overloaded => Self::overloaded(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn gate(places: usize, of_one: usize, waiting: usize) -> Gate {
+        Gate::new(
+            "test",
+            Width {
+                places,
+                of_one,
+                waiting,
+                wait: Duration::from_secs(60),
+            },
+        )
+    }
+
+    #[tokio::test]
+    async fn of_one_account_few_are_at_work_and_few_wait() {
+        let gate = gate(4, 2, 1);
+        let first = gate.enter(1).await.expect("a place");
+        let _second = gate.enter(1).await.expect("a place");
+        let mut third = Box::pin(gate.enter(1));
+        assert!((&mut third).now_or_never().is_none(), "it waits");
+        assert_eq!(gate.enter(1).await.err(), Some(Refused::TooMany));
+        let _other = gate.enter(2).await.expect("another is not kept waiting");
+        drop(first);
+        let _third = third.await.expect("its turn");
+    }
+
+    #[tokio::test]
+    async fn places_go_round_by_account() {
+        let gate = gate(1, 1, 8);
+        let held = gate.enter(9).await.expect("a place");
+        let mut waiting: VecDeque<_> = [1, 1, 1, 2, 3]
+            .into_iter()
+            .map(|account| (account, Box::pin(gate.enter(account))))
+            .collect();
+        for (_, turn) in &mut waiting {
+            assert!(turn.now_or_never().is_none());
+        }
+        drop(held);
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            let found = waiting.iter_mut().position(|(account, turn)| {
+                let passed = turn.now_or_never();
+                if passed.is_some() {
+                    order.push(*account);
+                }
+                // The pass is dropped here, and the next let in.
+                passed.is_some()
+            });
+            drop(waiting.remove(found.expect("somebody's turn")));
+        }
+        assert_eq!(order, [1, 2, 3, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_no_place_taken() {
+        let gate = gate(1, 1, 2);
+        let held = gate.enter(1).await.expect("a place");
+        let mut given_up = Box::pin(gate.enter(2));
+        assert!((&mut given_up).now_or_never().is_none());
+        let mut waits = Box::pin(gate.enter(3));
+        assert!((&mut waits).now_or_never().is_none());
+        drop(given_up);
+        let mut late = Box::pin(gate.enter(2));
+        assert!((&mut late).now_or_never().is_none());
+        drop(held);
+        // Its turn came, and nobody asks for it any more.
+        drop(waits);
+        let last = late.await.expect("its turn");
+        drop(last);
+        let state = gate.lock();
+        assert_eq!(state.at_work, 0);
+        assert!(state.of.is_empty() && state.queues.is_empty() && state.turns.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_is_told() {
+        let gate = gate(1, 1, 2);
+        let _held = gate.enter(1).await.expect("a place");
+        assert_eq!(gate.enter(2).await.err(), Some(Refused::Overloaded));
+        assert!(gate.lock().queues.is_empty());
+    }
+}
