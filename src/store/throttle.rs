@@ -30,21 +30,26 @@ impl Store {
         Ok((!wait.is_zero()).then_some(wait))
     }
 
-    /// Counts a failed login; with the last one allowed the subject is locked.
+    /// Counts a failed login; with the last one allowed the subject is locked. Whether it is, by this one.
     pub async fn count_failed_login(
         &self,
         subject: &str,
         allowed: u32,
         lock: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let allowed = i32::try_from(allowed).unwrap_or(i32::MAX);
-        self.once(
-            Reach::Everything,
-            sql::COUNT,
-            &[&subject, &allowed, &lock.as_secs_f64()],
-        )
-        .await?;
-        Ok(())
+        let rows = self
+            .once(
+                Reach::Everything,
+                sql::COUNT,
+                &[&subject, &allowed, &lock.as_secs_f64()],
+            )
+            .await?;
+        let failures: i32 = match rows.first() {
+            Some(row) => reader(sql::COUNT, row).column("failures")?,
+            None => 0,
+        };
+        Ok(failures == allowed)
     }
 
     /// Forgets the failed logins of a subject.

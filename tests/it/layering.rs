@@ -7,15 +7,14 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     const LEAVES: &[&str] = &[];
     Some(match module {
         "domain" => &["domain"],
-        "clock" | "digest" | "password" | "telemetry" | "metrics" | "supervisor" | "config" => {
-            match module {
-                "supervisor" => &["supervisor", "telemetry"],
-                "telemetry" => &["telemetry", "config"],
-                "config" => &["config", "domain"],
-                "metrics" => &["metrics"],
-                _ => LEAVES,
-            }
-        }
+        "clock" | "digest" | "password" | "sealing" | "totp" | "telemetry" | "metrics"
+        | "supervisor" | "config" => match module {
+            "supervisor" => &["supervisor", "telemetry"],
+            "telemetry" => &["telemetry", "config"],
+            "config" => &["config", "domain"],
+            "metrics" => &["metrics"],
+            _ => LEAVES,
+        },
         "store" => &["store", "digest", "domain", "metrics", "telemetry"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
         "house" => &["house", "store", "metrics", "telemetry"],
@@ -52,8 +51,10 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "clock",
             "metrics",
             "password",
+            "sealing",
             "supervisor",
             "telemetry",
+            "totp",
         ],
         _ => return None,
     })

@@ -18,9 +18,11 @@ use subtle::ConstantTimeEq;
 
 use super::limits::Standing;
 use super::operation::{Meta, Served};
+use super::security::{Kind, of_stranger};
 use super::{Api, Problem, auth, idempotency, keys, trace};
 use crate::domain::{Role, UserId};
 use crate::store::request::{Actor, Reach};
+use crate::store::security::SecurityEvent;
 use crate::store::sessions::{Remembered, Session, Tokens};
 
 /// Who may use an operation.
@@ -66,6 +68,50 @@ pub enum Via {
     Key(i64),
 }
 
+/// What a session must do before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Change a password that was for one log-in only.
+    Password,
+    /// Set up a second factor.
+    SecondFactor,
+}
+
+impl Due {
+    /// What is due first, of an account that logged in.
+    pub fn of(api: &Api, role: Option<Role>, must_change: bool, has_factor: bool) -> Option<Self> {
+        if must_change {
+            return Some(Self::Password);
+        }
+        let mode = api.settings.accounts.second_factor;
+        let required = role.is_some_and(|role| mode.is_required_of(role));
+        (required && !has_factor).then_some(Self::SecondFactor)
+    }
+
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password_change",
+            Self::SecondFactor => "second_factor_setup",
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Password => Problem::forbidden(
+                "password_change_required",
+                "Your password was for one log-in only. Change it first: PUT /api/auth/password with \
+                 `currentPassword` and `newPassword`.",
+            ),
+            Self::SecondFactor => Problem::forbidden(
+                "second_factor_setup_required",
+                "Accounts of your role log in with a second factor. Set it up first: POST /api/auth/totp, then POST \
+                 /api/auth/totp/confirm.",
+            ),
+        }
+    }
+}
+
 /// Who asks. Active, and allowed to.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -81,6 +127,10 @@ pub struct Caller {
     pub address: IpAddr,
     /// What its API key may do, if it showed one.
     scopes: Option<Vec<String>>,
+    /// What its session must do first.
+    pub due: Option<Due>,
+    /// Its session gave the password within the last minutes.
+    fresh: bool,
 }
 
 impl Caller {
@@ -94,6 +144,23 @@ impl Caller {
         match &self.scopes {
             Some(scopes) => check_scopes(group, method, scopes),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses API keys, and sessions that did not give their password within the last minutes: for what a stolen cookie
+    /// must not be enough.
+    pub fn check_fresh(&self) -> Result<(), Problem> {
+        match self.via {
+            Via::Key(_) => Err(Problem::forbidden(
+                "session_only",
+                "This is not for API keys. Log in.",
+            )),
+            Via::Session(_) if self.fresh => Ok(()),
+            Via::Session(_) => Err(Problem::forbidden(
+                "fresh_login_required",
+                "Show first that it is still you: send your password to POST /api/auth/reauthenticate, or log in anew. \
+                 Then repeat this within 5 minutes.",
+            )),
         }
     }
 
@@ -283,6 +350,14 @@ async fn admit(
     } else if !is_safe(request.method()) {
         check_origin(api, request.headers())?;
     }
+    if let Some(due) = caller.due
+        && !operation.also_when.contains(&due)
+    {
+        return Err(due.problem());
+    }
+    if operation.fresh {
+        caller.check_fresh()?;
+    }
     tracing::debug!(user.id = caller.user_id.0, "admitted");
     request.extensions_mut().insert(caller.clone());
     Ok(Some(caller))
@@ -301,16 +376,27 @@ async fn authenticate(
         (by_cookies(api, headers, address, notes).await?, None)
     };
     let (who, scopes) = found;
+    let role = Role::parse(&who.role).ok_or_else(|| {
+        tracing::error!(role = who.role, "an account has a role that is none");
+        Problem::internal()
+    })?;
+    let due = match who.via {
+        Via::Session(_) => Due::of(api, Some(role), who.must_change_password, who.has_factor),
+        Via::Key(id) => {
+            api.security
+                .key_used(id, who.user_id, &who.username, Some(role), address);
+            None
+        }
+    };
     Ok(Caller {
         user_id: who.user_id,
         username: who.username,
-        role: Role::parse(&who.role).ok_or_else(|| {
-            tracing::error!(role = who.role, "an account has a role that is none");
-            Problem::internal()
-        })?,
+        role,
         via: who.via,
         address,
         scopes,
+        due,
+        fresh: who.fresh,
     })
 }
 
@@ -331,6 +417,9 @@ struct Who {
     username: String,
     role: String,
     via: Via,
+    must_change_password: bool,
+    has_factor: bool,
+    fresh: bool,
 }
 
 impl Who {
@@ -340,6 +429,9 @@ impl Who {
             username: session.username,
             role: session.role,
             via: Via::Session(session.session_id),
+            must_change_password: session.must_change_password,
+            has_factor: session.has_factor,
+            fresh: session.fresh,
         }
     }
 }
@@ -407,6 +499,10 @@ async fn by_cookies(
                 %address,
                 "a remember token came that was replaced long ago: the session has been ended"
             );
+            api.security.note(SecurityEvent {
+                user_id: Some(user_id.0),
+                ..of_stranger(Kind::SessionStolen, address).about("session", session_id)
+            });
             Err(ended())
         }
     }
@@ -440,6 +536,9 @@ async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Pr
         username: key.username,
         role: key.role,
         via: Via::Key(key.key_id),
+        must_change_password: false,
+        has_factor: false,
+        fresh: false,
     };
     Ok((who, key.scopes))
 }

@@ -8,22 +8,25 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::access::{Access, Caller, From, Via, check_origin};
+use super::access::{Access, Caller, Due, From, Via, check_origin};
 use super::body::Input;
 use super::form::{Field, Form, Rule, Unknown};
 use super::limits::too_many;
 use super::operation::Operation;
+use super::security::{Kind, of_caller, of_stranger};
 use super::users::User;
-use super::{Api, Message, Problem};
+use super::{Api, Message, Problem, totp};
 use crate::digest::hex;
+use crate::domain::weak_password::weakness;
 use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Reach};
@@ -45,24 +48,45 @@ pub fn operations() -> Vec<Operation> {
             .about(
                 "Sets the cookies `session` and `remember_token`. The second renews a session that has ended; \
                  each is taken once, and a new one set. After too many failures an account, or a network, has to \
-                 wait: 429 with Retry-After.",
+                 wait: 429 with Retry-After. Of an account with a second factor, 401 `second_factor_required` asks for \
+                 `code` or `recoveryCode` too. `required` in the answer says what the session must do before anything \
+                 else.",
             )
             .answers::<LoggedIn>(200, "Logged in; the cookies hold the session.")
-            .problems(&[401, 403]),
+            .problems(&[401, 403, 409]),
+        Operation::post("/api/auth/reauthenticate", "reauthenticate", reauthenticate)
+            .tagged("auth", "Show that it is still you")
+            .about(
+                "For what needs a log-in of the last 5 minutes: setting passwords and roles, making keys, changing second \
+                 factors. Takes the password, and the second factor where the account has one.",
+            )
+            .access(Access::SignedIn)
+            .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
+            .body(&REAUTHENTICATION)
+            .example(r#"{"password": "a long password"}"#)
+            .answers::<Message>(200, "The session counts as just logged in.")
+            .problems(&[403, 409]),
         Operation::post("/api/auth/logout", "logout", logout)
             .tagged("auth", "Log out")
             .access(Access::SignedIn)
             .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
             .answers::<Message>(200, "The session has ended."),
         Operation::get("/api/auth/status", "authStatus", status)
             .tagged("auth", "Who is logged in")
             .access(Access::SignedIn)
+            .also_when(&[Due::Password, Due::SecondFactor])
             .answers::<Status>(200, "The account."),
         Operation::put("/api/auth/password", "changePassword", change_password)
             .tagged("auth", "Change your password")
-            .about("Ends your other sessions. API keys stay: revoke those you do not trust.")
+            .about(
+                "Ends your other sessions. API keys stay: revoke those you do not trust. Passwords that everybody tries are \
+                 refused.",
+            )
             .access(Access::SignedIn)
             .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
             .body(&PASSWORD_CHANGE)
             .example(r#"{"currentPassword": "a long password", "newPassword": "another long password"}"#)
             .answers::<Message>(200, "The password is changed.")
@@ -75,6 +99,26 @@ static LOGIN: Form = Form {
     fields: &[
         Field::text("username", 0, 500, Rule::Secret).required(),
         Field::text("password", 0, 1000, Rule::Secret).required(),
+        CODE,
+        RECOVERY_CODE,
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+const CODE: Field = Field::text("code", 0, 20, Rule::Secret)
+    .nullable()
+    .about("What the authenticator app shows, of an account with a second factor.");
+const RECOVERY_CODE: Field = Field::text("recoveryCode", 0, 40, Rule::Secret)
+    .nullable()
+    .about("In place of `code`, once.");
+
+static REAUTHENTICATION: Form = Form {
+    name: "Reauthentication",
+    fields: &[
+        Field::text("password", 0, 1000, Rule::Secret).required(),
+        CODE,
+        RECOVERY_CODE,
     ],
     unknown: Unknown::Refuse,
     at_least_one: false,
@@ -91,9 +135,20 @@ static PASSWORD_CHANGE: Form = Form {
 };
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Login {
     username: String,
     password: String,
+    code: Option<String>,
+    recovery_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reauthentication {
+    password: String,
+    code: Option<String>,
+    recovery_code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +162,9 @@ struct PasswordChange {
 struct LoggedIn {
     message: String,
     user: User,
+    /// What this session must do before anything else: `password_change` or `second_factor_setup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -114,6 +172,9 @@ struct Status {
     logged_in: bool,
     message: String,
     user: User,
+    /// What this session must do before anything else: `password_change` or `second_factor_setup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<&'static str>,
 }
 
 /// 256 random bits, as a cookie can hold them.
@@ -161,6 +222,17 @@ async fn login(
                 return Err(refused);
             }
         };
+        let proof = totp::Given {
+            code: given.code.as_deref(),
+            recovery_code: given.recovery_code.as_deref(),
+        };
+        let passed = match second_step(&api, &account, address, proof).await {
+            Ok(passed) => passed,
+            Err(refused) => {
+                tokio::time::sleep(REFUSAL.saturating_sub(began.elapsed())).await;
+                return Err(refused);
+            }
+        };
         let opened = api
             .store
             .open_session(&NewSession {
@@ -176,6 +248,10 @@ async fn login(
             })
             .await?;
         if !opened {
+            if passed != totp::Passed::Password {
+                // Its code is used: the next round would find it wrong.
+                break;
+            }
             continue;
         }
         api.store
@@ -185,9 +261,18 @@ async fn login(
             keep_anew(&api, &account, given.password).await;
         }
         tracing::info!(user.id = account.user.id.0, %address, "logged in");
+        let role = Role::parse(&account.user.role);
+        api.security.note(
+            of_stranger(Kind::Login, address)
+                .by_account(account.user.id, &account.user.username, role)
+                .from_program(&user_agent)
+                .with(json!({ "secondFactor": passed.as_str() })),
+        );
+        let due = Due::of(&api, role, account.must_change_password, account.has_factor);
         let body = LoggedIn {
             message: "Logged in.".into(),
             user: User::of(account.user),
+            required: due.map(Due::as_str),
         };
         let mut response = Json(body).into_response();
         let tokens = (token.as_str(), remember.as_str());
@@ -198,6 +283,40 @@ async fn login(
         "changed_meanwhile",
         "The account was changed while you logged in. Try again.",
     ))
+}
+
+/// Asks for the second factor of an account whose password was right. What is wrong is an event.
+async fn second_step(
+    api: &Api,
+    account: &Credentials,
+    address: IpAddr,
+    given: totp::Given<'_>,
+) -> Result<totp::Passed, Problem> {
+    let whose = totp::Whose {
+        id: account.user.id,
+        name: &account.user.username,
+        role: Role::parse(&account.user.role),
+        address,
+    };
+    let checked = totp::check(api, whose, account.has_factor, given).await;
+    if let Err(refused) = &checked
+        && refused.code() != "second_factor_required"
+    {
+        note_failure(api, address, Some(account), refused.code());
+    }
+    checked
+}
+
+/// A log-in that failed. Of a name that is none nothing is kept: it may be a password in the wrong field.
+fn note_failure(api: &Api, address: IpAddr, account: Option<&Credentials>, reason: &str) {
+    let event = of_stranger(Kind::LoginFailed, address)
+        .with(json!({ "reason": reason, "knownAccount": account.is_some() }));
+    api.security.note(match account {
+        Some(Credentials { user, .. }) => {
+            event.by_account(user.id, &user.username, Role::parse(&user.role))
+        }
+        None => event,
+    });
 }
 
 /// The active account with this name and password.
@@ -225,8 +344,8 @@ async fn check_password(
         })
         .await
         .ok_or_else(Problem::internal)?;
+    note_and_count_failure(api, right, (&account, &network), address, found.as_ref()).await?;
     let Some(found) = found.filter(|_| right) else {
-        count_failure(api, &account, &network).await?;
         tracing::info!(%address, "a login failed");
         return Err(Problem::unauthorized(
             "wrong_login",
@@ -234,6 +353,7 @@ async fn check_password(
         ));
     };
     if found.user.status != "active" {
+        note_failure(api, address, Some(&found), "account_not_active");
         return Err(Problem::unauthorized(
             "account_not_active",
             format!("This account is {}.", found.user.status),
@@ -271,12 +391,36 @@ async fn check_lock(api: &Api, subjects: &[&str]) -> Result<(), Problem> {
     }
 }
 
-async fn count_failure(api: &Api, account: &str, network: &str) -> Result<(), Problem> {
+/// Nothing, if the password was right.
+async fn note_and_count_failure(
+    api: &Api,
+    right: bool,
+    (account, network): (&str, &str),
+    address: IpAddr,
+    known: Option<&Credentials>,
+) -> Result<(), Problem> {
+    if right {
+        return Ok(());
+    }
+    note_failure(api, address, known, "wrong_login");
     let allowed = api.settings.login_attempts;
-    for (subject, allowed) in [(account, allowed), (network, allowed.saturating_mul(10))] {
-        api.store
+    for (kind, subject, allowed) in [
+        ("account", account, allowed),
+        ("network", network, allowed.saturating_mul(10)),
+    ] {
+        let locked = api
+            .store
             .count_failed_login(subject, allowed, api.settings.login_lock)
             .await?;
+        if locked {
+            let event = of_stranger(Kind::LoginLocked, address).with(json!({ "locked": kind }));
+            api.security.note(match known.map(|known| &known.user) {
+                Some(user) if kind == "account" => {
+                    event.by_account(user.id, &user.username, Role::parse(&user.role))
+                }
+                _ => event,
+            });
+        }
     }
     Ok(())
 }
@@ -303,6 +447,7 @@ async fn keep_anew(api: &Api, account: &Credentials, password: String) {
 async fn logout(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     if let Via::Session(id) = caller.via {
         api.store.end_session(caller.user_id, id).await?;
+        api.security.note(of_caller(Kind::Logout, &caller));
     }
     let mut response = Json(Message::new("Logged out.")).into_response();
     for name in ["session", "remember_token"] {
@@ -318,7 +463,58 @@ async fn status(State(api): State<Api>, caller: Caller) -> Result<Json<Status>, 
         logged_in: true,
         message: format!("Logged in as {}.", user.username),
         user: User::of(user),
+        required: caller.due.map(Due::as_str),
     }))
+}
+
+async fn reauthenticate(
+    State(api): State<Api>,
+    caller: Caller,
+    Input(given): Input<Reauthentication>,
+) -> Result<Json<Message>, Problem> {
+    let account = confirm_password(&api, &caller, "password", &given.password).await?;
+    let proof = totp::Given {
+        code: given.code.as_deref(),
+        recovery_code: given.recovery_code.as_deref(),
+    };
+    let checked = second_step(&api, &account, caller.address, proof).await;
+    // Whoever asks is logged in; a 401 would say otherwise.
+    checked.map_err(|problem| match problem.status() {
+        StatusCode::UNAUTHORIZED => problem.with_status(StatusCode::FORBIDDEN),
+        _ => problem,
+    })?;
+    let Via::Session(id) = caller.via else {
+        return Err(Problem::internal());
+    };
+    let refreshed = api
+        .store
+        .refresh_session(caller.user_id, id, &account.password_hash)
+        .await?;
+    if !refreshed {
+        return Err(Problem::conflict(
+            "changed_meanwhile",
+            "The account was changed while you did this. Try again.",
+        ));
+    }
+    api.security.note(of_caller(Kind::Reauthenticated, &caller));
+    Ok(Json(Message::new(
+        "For 5 minutes this session counts as just logged in.",
+    )))
+}
+
+/// The account of the caller, if this is its password. `field` names it in the message.
+pub async fn confirm_password(
+    api: &Api,
+    caller: &Caller,
+    field: &str,
+    password: &str,
+) -> Result<Credentials, Problem> {
+    let checked = check_password(api, &caller.username, password, caller.address).await;
+    checked.map_err(|problem| match problem.code() {
+        // Whoever asks is logged in; a 401 would say otherwise.
+        "wrong_login" => Problem::forbidden("wrong_password", format!("`{field}` is wrong.")),
+        _ => problem,
+    })
 }
 
 async fn change_password(
@@ -332,18 +528,10 @@ async fn change_password(
             "Must be another than the current one.",
         ));
     }
-    let checked = check_password(
-        &api,
-        &caller.username,
-        &given.current_password,
-        caller.address,
-    )
-    .await;
-    let account = checked.map_err(|problem| match problem.code() {
-        // Whoever asks is logged in; a 401 would say otherwise.
-        "wrong_login" => Problem::forbidden("wrong_password", "`currentPassword` is wrong."),
-        _ => problem,
-    })?;
+    let account =
+        confirm_password(&api, &caller, "currentPassword", &given.current_password).await?;
+    let of = (account.user.username.as_str(), account.user.email.as_str());
+    refuse_weak(&api, "newPassword", &given.new_password, of)?;
     let new = given.new_password;
     let hash = password::off_thread(move || password::hash(&new)).await;
     let hash = hash.and_then(Result::ok).ok_or_else(|| {
@@ -378,12 +566,27 @@ async fn change_password(
         })
         .await?;
     request.commit().await?;
+    api.security.note(of_caller(Kind::PasswordChanged, &caller));
     api.store
         .clear_failed_logins(&account_subject(&caller.username))
         .await?;
     Ok(Json(Message::new(format!(
         "The password is changed; {ended} other sessions have ended."
     ))))
+}
+
+/// Refuses a password that is too short, or that everybody tries for an account of this name and e-mail address.
+pub fn refuse_weak(
+    api: &Api,
+    field: &str,
+    password: &str,
+    (username, email): (&str, &str),
+) -> Result<(), Problem> {
+    let rule = api.settings.accounts.password_rule;
+    match weakness(password, rule, username, email) {
+        None => Ok(()),
+        Some(why) => Err(Problem::field(field, why)),
+    }
 }
 
 /// The tenant of what belongs to the caller itself.

@@ -32,10 +32,14 @@ mod problem;
 mod query;
 mod range;
 mod recordings;
+mod recovery;
+mod security;
+mod security_events;
 mod servers;
 mod sessions;
 mod staff_dids;
 mod statistics;
+mod totp;
 mod trace;
 mod transcription_jobs;
 mod transcripts;
@@ -56,9 +60,12 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::domain::Claims;
+use crate::domain::weak_password::PasswordRule;
+use crate::domain::{Claims, SecondFactor};
 use crate::routing::Engine;
+use crate::sealing::SealingKeys;
 use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
@@ -95,6 +102,23 @@ pub struct Settings {
     pub anonymous_requests_per_minute: u32,
     /// How sellers come to their DIDs.
     pub claims: Claims,
+    /// Passwords, keys and second factors.
+    pub accounts: Accounts,
+}
+
+/// Passwords, keys and second factors of accounts.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    /// How long an API key lives, unless it is said.
+    pub key_default: Duration,
+    /// The longest that one may live.
+    pub key_max: Duration,
+    /// What passwords must be.
+    pub password_rule: PasswordRule,
+    /// Whose second factor is asked for.
+    pub second_factor: SecondFactor,
+    /// What second factors are sealed with. Without it there can be none.
+    pub sealing_key: Option<Arc<SealingKeys>>,
 }
 
 /// What handlers share. Cheap to clone.
@@ -108,6 +132,7 @@ pub struct Shared {
     storage: Option<Storage>,
     settings: Settings,
     limits: limits::Limits,
+    security: security::Recorder,
     document: String,
     events: events::Hub,
 }
@@ -141,7 +166,9 @@ fn operations() -> Vec<Operation> {
         auth::operations(),
         sessions::operations(),
         keys::operations(),
+        totp::operations(),
         users::operations(),
+        recovery::operations(),
         clients::operations(),
         dids::operations(),
         staff_dids::operations(),
@@ -159,6 +186,7 @@ fn operations() -> Vec<Operation> {
         statistics::operations(),
         decisions::operations(),
         audit::operations(),
+        security_events::operations(),
         internal::operations(),
     ]
     .into_iter()
@@ -180,23 +208,37 @@ pub fn router(
     storage: Option<Storage>,
     settings: Settings,
 ) -> Router {
+    router_and_events(store, engine, storage, settings).0
+}
+
+/// As [`router`], with the task that writes security events down. It ends after the router is dropped, when all that came
+/// is written.
+pub fn router_and_events(
+    store: Store,
+    engine: Engine,
+    storage: Option<Storage>,
+    settings: Settings,
+) -> (Router, JoinHandle<()>) {
+    let (security, writing) = security::Recorder::start(store.clone());
     let api = Api(Arc::new(Shared {
         events: events::Hub::new(store.clone()),
         store,
         engine,
         storage,
         limits: limits::Limits::new(&settings),
+        security,
         settings,
         document: document().to_string(),
     }));
-    operation::routes(&api, operations())
+    let router = operation::routes(&api, operations())
         .route("/health", get(health))
         .route("/api/openapi.json", get(openapi_document))
         .merge(docs::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
-        .layer(middleware::from_fn(trace::layer))
+        .layer(middleware::from_fn(trace::layer));
+    (router, writing)
 }
 
 /// What the audit log keeps of a thing: what the API shows of it.

@@ -100,12 +100,20 @@ fn about(meta: &Meta) -> String {
         Access::Admin => "For administrators.",
         Access::Internal => "For programs with the internal token.",
     };
-    match (meta.about, meta.session_only) {
-        ("", false) => who.to_owned(),
-        ("", true) => format!("{who} Not for API keys."),
-        (about, false) => format!("{about}\n\n{who}"),
-        (about, true) => format!("{about}\n\n{who} Not for API keys."),
+    let mut text = match meta.about {
+        "" => who.to_owned(),
+        about => format!("{about}\n\n{who}"),
+    };
+    if meta.session_only {
+        text.push_str(" Not for API keys.");
     }
+    if meta.fresh {
+        text.push_str(
+            " Only within 5 minutes of a log-in or of `POST /api/auth/reauthenticate`; later it is 403, \
+             `fresh_login_required`.",
+        );
+    }
+    text
 }
 
 fn security(meta: &Meta) -> Value {

@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Api;
-use super::access::{self, Access};
+use super::access::{self, Access, Due};
 use super::form::Form;
 use super::query::Parameter;
 
@@ -34,6 +34,10 @@ pub struct Meta {
     pub(super) access: Access,
     /// API keys do not do: it is about sessions and keys themselves.
     pub(super) session_only: bool,
+    /// Sessions only that proved lately who they are.
+    pub(super) fresh: bool,
+    /// Sessions may use it though this must be done first.
+    pub(super) also_when: &'static [Due],
     pub(super) parameters: Vec<Parameter>,
     pub(super) headers: Vec<Parameter>,
     pub(super) form: Option<&'static Form>,
@@ -111,6 +115,8 @@ impl Operation {
                 about: "",
                 access: Access::Admin,
                 session_only: false,
+                fresh: false,
+                also_when: &[],
                 parameters: Vec::new(),
                 headers: Vec::new(),
                 form: None,
@@ -149,6 +155,20 @@ impl Operation {
     #[must_use]
     pub fn session_only(mut self) -> Self {
         self.meta.session_only = true;
+        self
+    }
+
+    /// Sessions do only when their password was given within the last minutes.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.meta.fresh = true;
+        self.session_only()
+    }
+
+    /// Sessions do though this must be done before everything else.
+    #[must_use]
+    pub fn also_when(mut self, due: &'static [Due]) -> Self {
+        self.meta.also_when = due;
         self
     }
 

@@ -27,6 +27,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
+use super::security::{Kind, of_caller};
 use super::{Api, Problem, audit};
 use crate::domain::{Leg, UserId};
 use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
@@ -541,7 +542,12 @@ async fn hear(
         if method == Method::HEAD || length == 0 {
             Body::empty()
         } else {
-            stream_of(&file, range.clone()).await?
+            let body = stream_of(&file, range.clone()).await?;
+            let played = of_caller(Kind::RecordingPlayed, &caller).about("call", id);
+            let what = format!("{id} {}", leg.as_str());
+            let played = played.with(json!({ "leg": leg.as_str() }));
+            api.security.note_once(&what, played);
+            body
         }
     };
     let mut response = (status, body).into_response();

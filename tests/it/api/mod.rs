@@ -15,5 +15,8 @@ mod links;
 mod logs;
 mod operating;
 mod recordings;
+mod recovery;
+mod second_factor;
+mod security_events;
 mod servers;
 mod users;

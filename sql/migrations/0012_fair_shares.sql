@@ -1,0 +1,1 @@
+-- Fair shares of the API: this number is kept for it.
