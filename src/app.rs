@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use rustls::crypto::ring;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
@@ -22,6 +24,7 @@ use crate::house::{self, House};
 use crate::recording::collector::Collector;
 use crate::recording::{self, Places};
 use crate::routing::{self, Engine};
+use crate::sealing::{SealingKey, SealingKeys};
 use crate::storage::{self, Storage};
 use crate::store::history::HistoryTable;
 use crate::store::migrate::SchemaError;
@@ -46,6 +49,9 @@ const MEASURE: Duration = Duration::from_secs(60);
 
 /// How far apart clocks may be. What is due is told by the database's clock alone, but logs and certificates are not.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// How long the last security events may take to be written.
+const EVENTS_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long to wait for a name server at start.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
@@ -194,6 +200,15 @@ pub fn store_settings(config: &Config) -> store::Settings {
     }
 }
 
+/// As [`store_settings`], with the login that owns the tables, where there is one of its own.
+pub fn owner_settings(config: &Config) -> store::Settings {
+    let mut settings = store_settings(config);
+    if let Some(url) = &config.database.migrate_url {
+        settings.url = url.clone();
+    }
+    settings
+}
+
 /// The API is served until the drain begins; requests begun by then are finished.
 fn spawn_api(
     supervisor: &mut Supervisor,
@@ -212,10 +227,15 @@ fn spawn_api(
     let untrusted = settings.untrusted_proxy.clone();
     let routers = http::api::routers(store.clone(), engine.clone(), storage.clone(), settings);
     let signals = supervisor.signals();
-    supervisor.spawn(
-        "http",
-        http::serve(listener, routers.outside, limits, signals.drain.clone()),
-    );
+    let serving = http::serve(listener, routers.outside, limits, signals.drain.clone());
+    let events = routers.security_events;
+    supervisor.spawn("http", async move {
+        serving.await;
+        // The routers are gone: what they noted is written down.
+        if timeout(EVENTS_LIMIT, events).await.is_err() {
+            error!("security events are lost: the database does not take them");
+        }
+    });
     if let Some((listener, settings)) = internal.zip(config.internal.as_ref()) {
         let limits = http::Limits {
             connections: settings.max_connections,
@@ -414,6 +434,25 @@ fn api_settings(config: &Config) -> http::api::Settings {
         internal_apart: config.internal.is_some(),
         quotas: quotas(config),
         claims: config.dids.claims,
+        accounts: account_settings(config),
+    }
+}
+
+/// What the API is told of accounts.
+fn account_settings(config: &Config) -> http::api::Accounts {
+    let accounts = &config.accounts;
+    http::api::Accounts {
+        key_default: accounts.key_default,
+        key_max: accounts.key_max,
+        password_rule: accounts.password_rule,
+        second_factor: accounts.second_factor,
+        sealing_key: accounts.sealing_key.as_ref().map(|current| {
+            let key = |text: &SecretString| SealingKey::new(text.expose_secret());
+            Arc::new(SealingKeys {
+                current: key(current),
+                previous: accounts.previous_sealing_key.as_ref().map(key),
+            })
+        }),
     }
 }
 
@@ -708,6 +747,7 @@ fn kept_months(config: &Config) -> house::Keep {
         (HistoryTable::CallAttempts, keep.call_attempts_months),
         (HistoryTable::Decisions, keep.decisions_months),
         (HistoryTable::AuditLog, keep.audit_log_months),
+        (HistoryTable::SecurityEvents, keep.security_events_months),
     ]
     .into_iter()
     .filter_map(|(table, months)| Some((table, months?)))

@@ -72,6 +72,10 @@ pub const PARTITION_DEFAULT_ROWS: &str = "capconduit_partition_default_rows";
 pub const PARTITIONS_DROPPED: &str = "capconduit_partitions_dropped_total";
 /// Chores of the housekeeping that failed, by chore.
 pub const HOUSEKEEPING_FAILURES: &str = "capconduit_housekeeping_failures_total";
+/// Security events kept, by event.
+pub const SECURITY_EVENTS: &str = "capconduit_security_events_total";
+/// Security events that could not be kept.
+pub const SECURITY_EVENTS_LOST: &str = "capconduit_security_events_lost_total";
 /// HTTP requests answered, by route, method and status.
 pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
 /// HTTP requests refused because too many were at work, by why.
@@ -290,6 +294,18 @@ pub const ALL: &[Metric] = &[
         Kind::Counter,
         &["chore"],
         "Chores of the housekeeping that failed and are tried again",
+    ),
+    metric(
+        SECURITY_EVENTS,
+        Kind::Counter,
+        &["event"],
+        "Security events kept",
+    ),
+    metric(
+        SECURITY_EVENTS_LOST,
+        Kind::Counter,
+        &[],
+        "Security events that could not be kept",
     ),
     metric(
         HTTP_REQUESTS,
@@ -554,6 +570,16 @@ pub fn housekeeping_failure(chore: &'static str) {
     counter!(HOUSEKEEPING_FAILURES, "chore" => chore).increment(1);
 }
 
+/// A security event was kept. `event` is one of the program's.
+pub fn security_event(event: &'static str) {
+    counter!(SECURITY_EVENTS, "event" => event).increment(1);
+}
+
+/// A security event could not be kept.
+pub fn security_event_lost() {
+    counter!(SECURITY_EVENTS_LOST).increment(1);
+}
+
 /// A request was answered. `route` is the pattern that matched (or `none`), never the path itself, and
 /// `method` is one we serve (or `other`).
 pub fn http_request(route: &'static str, method: &'static str, status: u16, elapsed: Duration) {
@@ -589,6 +615,8 @@ mod tests {
         partition_default_rows("call_logs", 0);
         partition_dropped("decisions");
         housekeeping_failure("forget_calls");
+        security_event("login");
+        security_event_lost();
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
         db_oldest_snapshot(0.5);

@@ -19,7 +19,7 @@ use crate::routing::{self, ConflictKind};
 use crate::storage::{Key, Storage};
 use crate::store::clients::ClientRow;
 use crate::store::request::Reach;
-use crate::store::{Store, migrate};
+use crate::store::{self, Store, migrate};
 use crate::telemetry::Chain;
 use crate::transcription::models::{self, CheckError};
 use crate::transcription::process::StartError;
@@ -73,7 +73,8 @@ async fn check_database(config: &Config, report: &mut Report) {
             return report.bad(
                 "database",
                 &problem,
-                "see that PostgreSQL runs and that database.url names it, a user and a database",
+                "see that PostgreSQL runs and that database.url, and database.migrate_url where it is set, name it, a user \
+                 and a database",
             );
         }
         Err(_) => {
@@ -85,6 +86,7 @@ async fn check_database(config: &Config, report: &mut Report) {
         }
     };
     good("database", "answers");
+    check_login(config).await;
     match migrate::check(&client).await {
         Ok(()) => good("schema", &format!("is at version {}", migrate::CURRENT)),
         Err(error @ migrate::Error::Behind { .. }) => {
@@ -120,6 +122,47 @@ async fn check_database(config: &Config, report: &mut Report) {
             "as a superuser: grant capconduit_app to <the user of database.url>",
         ),
     }
+}
+
+/// What the daemon's login could do beyond the roles it switches to. Whoever takes the daemon over can do it too.
+async fn check_login(config: &Config) {
+    const POWERS: &str = "select current_user::text as login, r.rolsuper, r.rolcreaterole, exists (
+            select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'public' and c.relkind in ('r', 'p') and pg_has_role(c.relowner, 'usage')) as owns
+        from pg_roles r where r.rolname = current_user";
+    let what = "database login";
+    let asked = async {
+        let client = store::connect_as_owner(&app::store_settings(config)).await?;
+        anyhow::Ok(client.query_one(POWERS, &[]).await?)
+    };
+    let Ok(Ok(row)) = tokio::time::timeout(LIMIT, asked).await else {
+        // The look at the roles below says why.
+        return;
+    };
+    let login: String = row.get("login");
+    let powers: Vec<&str> = [
+        ("rolsuper", "is a superuser"),
+        ("rolcreaterole", "may create roles"),
+        ("owns", "owns the tables"),
+    ]
+    .into_iter()
+    .filter_map(|(column, power)| row.get::<_, bool>(column).then_some(power))
+    .collect();
+    if powers.is_empty() {
+        return good(
+            what,
+            &format!("{login} owns nothing and may not create roles"),
+        );
+    }
+    note(
+        what,
+        &format!(
+            "{login}, with which the daemon logs in, {}: row level security and the audit log hold only as long as nobody \
+             takes the daemon over. Give database.url a login that has nothing but the roles capconduit_app, \
+             capconduit_api and capconduit_admin, and set database.migrate_url to this one (docs/configuration.md)",
+            powers.join(" and ")
+        ),
+    );
 }
 
 /// The API works in a role of its own for each request.

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<ExitCode> {
-    let (client, applied) = migrate::run(&app::store_settings(config)).await?;
+    let (client, applied) = migrate::run(&app::owner_settings(config)).await?;
     for migration in &applied {
         println!("applied {} {}", migration.version, migration.name);
     }

@@ -183,9 +183,9 @@ async fn or_schema<T>(ran: anyhow::Result<T>, config: &Config) -> anyhow::Result
     }
 }
 
-/// A connection in the role of `database.url` itself.
+/// A connection in the role of `database.migrate_url`, or else of `database.url`, itself.
 async fn owner(config: &Config) -> Result<tokio_postgres::Client, store::ConnectError> {
-    store::connect_as_owner(&app::store_settings(config)).await
+    store::connect_as_owner(&app::owner_settings(config)).await
 }
 
 /// Rows as columns, each as wide as its widest cell.

@@ -23,8 +23,13 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = Role::User)]
         role: Role,
     },
-    /// Give an account a new one-time password, print it, and end its sessions.
+    /// Give an account a new one-time password, print it, end its sessions and revoke its API keys.
     Password {
+        /// Name of the account.
+        username: String,
+    },
+    /// Remove an account's second factor, for somebody who lost both app and recovery codes.
+    ResetSecondFactor {
         /// Name of the account.
         username: String,
     },
@@ -48,6 +53,7 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
             role,
         } => create(username, email, *role, config).await,
         Command::Password { username } => new_password(username, config).await,
+        Command::ResetSecondFactor { username } => reset_second_factor(username, config).await,
     }
 }
 
@@ -74,10 +80,11 @@ async fn create(
         status: "active",
         full_name: None,
         company_name: None,
+        must_change_password: true,
     };
     let id = users::create(&mut client, &user).await?;
     println!("made user {id} {username} ({role})");
-    println!("one-time password, shown only here: {secret}");
+    println!("one-time password, which the first log-in must change, shown only here: {secret}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,7 +95,7 @@ async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCod
     client.batch_execute("begin").await?;
     let changed = client
         .query_opt(
-            "update users set password_hash = $2, updated_at = now() where username = $1
+            "update users set password_hash = $2, must_change_password = true, updated_at = now() where username = $1
              returning id, status",
             &[&username, &hash],
         )
@@ -98,6 +105,12 @@ async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCod
     // A statement later: the sessions of logins that came first are seen.
     let ended = client
         .execute("delete from sessions where user_id = $1", &[&id])
+        .await?;
+    let revoked = client
+        .execute(
+            "update api_keys set revoked_at = now() where user_id = $1 and revoked_at is null",
+            &[&id],
+        )
         .await?;
     client
         .execute(
@@ -116,11 +129,41 @@ async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCod
         )
         .await?;
     client.batch_execute("commit").await?;
-    println!("user {id} {username} has a new password; {ended} sessions have ended");
-    println!("one-time password, shown only here: {secret}");
+    println!(
+        "user {id} {username} has a new password; {ended} sessions have ended, {revoked} API keys are revoked"
+    );
+    println!("one-time password, which the first log-in must change, shown only here: {secret}");
     if status != "active" {
         println!("the account is {status}: it cannot log in before that is changed");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reset_second_factor(username: &str, config: &Config) -> anyhow::Result<ExitCode> {
+    let client = super::owner(config).await?;
+    client.batch_execute("begin").await?;
+    let found = client
+        .query_opt("select id from users where username = $1", &[&username])
+        .await?;
+    let found = found.with_context(|| format!("there is no user {username:?}"))?;
+    let id: i32 = found.get("id");
+    client
+        .execute("delete from recovery_codes where user_id = $1", &[&id])
+        .await?;
+    let removed = client
+        .execute("delete from totp_secrets where user_id = $1", &[&id])
+        .await?;
+    ensure!(removed > 0, "user {id} {username} has no second factor");
+    client
+        .execute(
+            "insert into audit_log (actor, via, user_id, action, object_type, object_id)
+             select 'command line', 'cli', case when role = 'user' then id end, 'reset', 'second_factor', id::text
+             from users where id = $1",
+            &[&id],
+        )
+        .await?;
+    client.batch_execute("commit").await?;
+    println!("user {id} {username} logs in with the password alone");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,7 +18,8 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::network::Network;
-use crate::domain::{Claims, ServerName, sip};
+use crate::domain::weak_password::PasswordRule;
+use crate::domain::{Claims, SecondFactor, ServerName, sip};
 use reader::Reader;
 
 pub use problem::{Error, Origin, Problem};
@@ -38,6 +39,8 @@ pub struct Config {
     pub agi: Agi,
     /// The HTTP API.
     pub http: Http,
+    /// Passwords, keys and second factors of accounts.
+    pub accounts: Accounts,
     /// The listener for metrics and health.
     pub ops: Ops,
     /// The listener for programs with the internal token, if they have their own.
@@ -76,6 +79,8 @@ pub struct Node {
 pub struct Database {
     /// Connection string that PostgreSQL's client library would take; known to parse.
     pub url: SecretString,
+    /// As `url`, of a login that owns the tables: for `migrate` and the commands that change accounts. Not given: `url`.
+    pub migrate_url: Option<SecretString>,
     /// Certificate authority to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Connections for decisions alone.
@@ -146,6 +151,23 @@ pub enum ForwardedHeader {
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
+}
+
+/// `[accounts]`.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    /// How long an API key lives, unless it is said.
+    pub key_default: Duration,
+    /// The longest that one may live.
+    pub key_max: Duration,
+    /// What passwords must be.
+    pub password_rule: PasswordRule,
+    /// Whose second factor is asked for.
+    pub second_factor: SecondFactor,
+    /// What second factors are sealed with. Without it there can be none.
+    pub sealing_key: Option<SecretString>,
+    /// The key before that: what it sealed is still opened.
+    pub previous_sealing_key: Option<SecretString>,
 }
 
 /// `[ops]`.
@@ -284,6 +306,8 @@ pub struct Retention {
     pub decisions_months: Option<u32>,
     /// Of the audit log.
     pub audit_log_months: Option<u32>,
+    /// Of what concerns security.
+    pub security_events_months: Option<u32>,
 }
 
 /// `[shutdown]`.
@@ -398,6 +422,7 @@ impl Reader<'_> {
         let database = self.database();
         let agi = self.agi();
         let http = self.http();
+        let accounts = self.accounts();
         let ops = self.address("ops.listen").map(|listen| Ops { listen });
         let internal = self.internal();
         let mut quota = |path| self.number(path).map(|n| n as u32);
@@ -423,6 +448,7 @@ impl Reader<'_> {
             database: database?,
             agi: agi?,
             http: http?,
+            accounts: accounts?,
             ops: ops?,
             internal,
             quotas,
@@ -450,30 +476,38 @@ impl Reader<'_> {
 
     fn database(&mut self) -> Option<Database> {
         let url = self.secret("database.url");
+        let migrate_url = self.secret("database.migrate_url");
         let ca_file = self.path("database.ca_file");
         let route_connections = self.count("database.route_connections");
         let background_connections = self.count("database.background_connections");
         let api_connections = self.count("database.api_connections");
         let heavy_connections = self.count("database.heavy_connections");
         let export_connections = self.count("database.export_connections");
-        if let Some(url) = &url
-            && url
+        for (path, url) in [
+            ("database.url", &url),
+            ("database.migrate_url", &migrate_url),
+        ] {
+            let Some(url) = url else { continue };
+            if url
                 .expose_secret()
                 .parse::<tokio_postgres::Config>()
-                .is_err()
-        {
+                .is_ok()
+            {
+                continue;
+            }
             // The parser's own words may quote a piece of the password.
             let message = "is not a PostgreSQL connection string: write \
                 postgresql://USER:PASSWORD@HOST/DATABASE (with @ / ? # % in the password \
                 percent-encoded; sslmode is disable, prefer or require) or \
                 host=… user=… password=… dbname=…";
             let origin = self
-                .origin("database.url")
-                .or_else(|| self.origin("database.url_file"));
-            self.note("database.url", origin, message);
+                .origin(path)
+                .or_else(|| self.origin(&format!("{path}_file")));
+            self.note(path, origin, message);
         }
         Some(Database {
             url: url?,
+            migrate_url,
             ca_file,
             route_connections: route_connections?,
             background_connections: background_connections?,
@@ -583,6 +617,62 @@ impl Reader<'_> {
             allow: allow.unwrap_or_default(),
             max_connections: max_connections?,
         })
+    }
+
+    fn accounts(&mut self) -> Option<Accounts> {
+        let default_days = self.number("accounts.key_default_days");
+        let max_days = self.number("accounts.key_max_days");
+        let min_length = self.count("accounts.password_min_length");
+        let expected = "refuse or allow";
+        let refuse_common = self.parsed("accounts.common_passwords", expected, |text| match text {
+            "refuse" => Some(true),
+            "allow" => Some(false),
+            _ => None,
+        });
+        let expected = "off, optional, staff or all";
+        let second_factor = self.parsed("accounts.second_factor", expected, SecondFactor::parse);
+        let sealing_key = self.sealing_key("accounts.sealing_key");
+        let previous_sealing_key = self.sealing_key("accounts.previous_sealing_key");
+        if sealing_key.is_none()
+            && matches!(second_factor, Some(SecondFactor::Staff | SecondFactor::All))
+        {
+            let path = "accounts.second_factor";
+            let message =
+                "asks for second factors, which are kept sealed: set accounts.sealing_key too";
+            self.note(path, self.origin(path), message);
+        }
+        let days = |n: u64| Duration::from_secs(n * 24 * 3_600);
+        let (default_days, max_days) = (default_days?, max_days?);
+        if default_days > max_days {
+            let path = "accounts.key_default_days";
+            let message = "must be at most accounts.key_max_days";
+            self.note(path, self.origin(path), message);
+        }
+        Some(Accounts {
+            key_default: days(default_days),
+            key_max: days(max_days),
+            password_rule: PasswordRule {
+                min_length: min_length?,
+                refuse_common: refuse_common?,
+            },
+            second_factor: second_factor?,
+            sealing_key,
+            previous_sealing_key,
+        })
+    }
+
+    fn sealing_key(&mut self, path: &str) -> Option<SecretString> {
+        let key = self.secret(path)?;
+        if key.expose_secret().chars().count() < SEALING_KEY_MIN {
+            let origin = self
+                .origin(path)
+                .or_else(|| self.origin(&format!("{path}_file")));
+            let message = format!(
+                "must have at least {SEALING_KEY_MIN} characters, made at random: `openssl rand -base64 32`"
+            );
+            self.note(path, origin, message);
+        }
+        Some(key)
     }
 
     fn routing(&mut self) -> Option<Routing> {
@@ -728,6 +818,7 @@ impl Reader<'_> {
             call_attempts_months: months("retention.call_attempts_months"),
             decisions_months: months("retention.decisions_months"),
             audit_log_months: months("retention.audit_log_months"),
+            security_events_months: months("retention.security_events_months"),
         }
     }
 
@@ -775,6 +866,9 @@ impl Reader<'_> {
         }
     }
 }
+
+/// The fewest characters of a key to seal with: 32 letters and digits are 160 bits.
+const SEALING_KEY_MIN: usize = 32;
 
 /// Takes the base address with or without the `/ari` that people copy along.
 /// An origin as browsers write it. Its pages may use the API with the cookies of whoever sees them: so only https, but

@@ -19,8 +19,10 @@ pub mod reason;
 pub mod recording;
 pub mod role;
 pub mod rotation;
+pub mod second_factor;
 pub mod sip;
 pub mod transcript;
+pub mod weak_password;
 mod weighted;
 
 pub use caller::CallerId;
@@ -38,4 +40,5 @@ pub use reason::RefusalReason;
 pub use recording::{Language, Leg, RecordingLanguage, Speaker, Stem};
 pub use role::Role;
 pub use rotation::Rotation;
+pub use second_factor::SecondFactor;
 pub use transcript::{Segment, Word};

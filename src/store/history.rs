@@ -23,15 +23,18 @@ pub enum HistoryTable {
     Decisions,
     /// Every change.
     AuditLog,
+    /// What concerns security.
+    SecurityEvents,
 }
 
 impl HistoryTable {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CallLogs,
         Self::CallAttempts,
         Self::Decisions,
         Self::AuditLog,
+        Self::SecurityEvents,
     ];
 
     /// Its name in the database, and as a label of metrics.
@@ -41,6 +44,7 @@ impl HistoryTable {
             Self::CallAttempts => "call_attempts",
             Self::Decisions => "decisions",
             Self::AuditLog => "audit_log",
+            Self::SecurityEvents => "security_events",
         }
     }
 

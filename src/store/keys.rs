@@ -19,6 +19,7 @@ pub mod sql {
         LIST = "list",
         LOCK_OWNER = "lock_owner",
         REVOKE = "revoke",
+        REVOKE_ALL = "revoke_all",
         TOUCH = "touch",
     }
 }
@@ -42,6 +43,8 @@ pub struct KeyRow {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Networks that it was used from, the latest new one first, 20 at most.
+    pub networks: Vec<String>,
 }
 
 /// A new key.
@@ -58,7 +61,9 @@ pub struct NewKey<'a> {
     /// What it may do.
     pub scopes: &'a [String],
     /// When it ends.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    /// The role that the account has: the key is good for no other.
+    pub role: &'a str,
 }
 
 /// A key that somebody presents, with its account.
@@ -94,6 +99,7 @@ impl KeyRow {
             expires_at: get.column("expires_at")?,
             last_used_at: get.column("last_used_at")?,
             revoked_at: get.column("revoked_at")?,
+            networks: get.column("networks")?,
         })
     }
 }
@@ -154,10 +160,17 @@ impl Request {
                     &&new.hash[..],
                     &new.scopes,
                     &new.expires_at,
+                    &new.role,
                 ],
             )
             .await?;
         KeyRow::from_row(sql::CREATE, &row)
+    }
+
+    /// Revokes all keys of a user for good; returns how many. Lock or change the account first, in the same transaction: a
+    /// key that is being made then waits for it, and is not made.
+    pub async fn revoke_keys_of(&self, user: UserId) -> Result<usize, Error> {
+        Ok(self.rows(sql::REVOKE_ALL, &[&user.0]).await?.len())
     }
 
     /// Revokes a key of a user; none if there is none that is not yet revoked.

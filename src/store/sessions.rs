@@ -22,6 +22,7 @@ pub mod sql {
         HOLDS = "holds",
         LIST = "list",
         OPEN = "open",
+        REFRESH = "refresh",
         REPLACED = "replaced",
         RESUME = "resume",
         SET_PASSWORD = "set_password",
@@ -31,6 +32,9 @@ pub mod sql {
 /// A browser sends several requests at once: so long after a remember token was replaced, the old one still
 /// shows who asks.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// So long after its password was given a session may change what others must not.
+pub const FRESH: Duration = Duration::from_secs(5 * 60);
 
 /// Least time between two notes of a session being used.
 const TOUCH: Duration = Duration::from_secs(60);
@@ -83,6 +87,12 @@ pub struct Session {
     pub username: String,
     /// The account's role.
     pub role: String,
+    /// Its password was for one log-in only and must be changed first.
+    pub must_change_password: bool,
+    /// The account has a second factor.
+    pub has_factor: bool,
+    /// The password was given within [`FRESH`].
+    pub fresh: bool,
 }
 
 /// What a session token led to.
@@ -139,6 +149,9 @@ impl Session {
             user_id: UserId(get.column("user_id")?),
             username: get.column("username")?,
             role: get.column("role")?,
+            must_change_password: get.column("must_change_password")?,
+            has_factor: get.column("has_factor")?,
+            fresh: get.column("fresh")?,
         })
     }
 }
@@ -176,7 +189,12 @@ impl Store {
         let rows = self
             .authenticate_once(
                 sql::FIND,
-                &[&&token_hash[..], &idle.as_secs_f64(), &touch.as_secs_f64()],
+                &[
+                    &&token_hash[..],
+                    &idle.as_secs_f64(),
+                    &touch.as_secs_f64(),
+                    &FRESH.as_secs_f64(),
+                ],
             )
             .await?;
         let Some(row) = rows.first() else {
@@ -207,6 +225,7 @@ impl Store {
                     &lives.idle.as_secs_f64(),
                     &lives.age.as_secs_f64(),
                     &address,
+                    &FRESH.as_secs_f64(),
                 ],
             )
             .await?;
@@ -220,7 +239,14 @@ impl Store {
         }
         // A statement later: what another request replaced meanwhile is seen.
         let rows = self
-            .authenticate_once(sql::REPLACED, &[&&remember_hash[..], &GRACE.as_secs_f64()])
+            .authenticate_once(
+                sql::REPLACED,
+                &[
+                    &&remember_hash[..],
+                    &GRACE.as_secs_f64(),
+                    &FRESH.as_secs_f64(),
+                ],
+            )
             .await?;
         let Some(row) = rows.first() else {
             return Ok(Remembered::Nothing);
@@ -262,6 +288,24 @@ impl Store {
             .authenticate_once(sql::HOLDS, &[&user.0, &role, &session_id, &key_id])
             .await?;
         Ok(rows.first().is_some_and(|row| row.get("holds")))
+    }
+
+    /// Notes that a session has proved who it is. `false` if it has ended, or the password is not the one of the hash any
+    /// more.
+    pub async fn refresh_session(
+        &self,
+        user: UserId,
+        session_id: i64,
+        password_hash: &str,
+    ) -> Result<bool, Error> {
+        let rows = self
+            .once(
+                Reach::Everything,
+                sql::REFRESH,
+                &[&user.0, &session_id, &password_hash],
+            )
+            .await?;
+        Ok(!rows.is_empty())
     }
 
     /// A user's sessions, the last seen first.
@@ -321,6 +365,20 @@ impl Request {
     pub async fn end_sessions_but(&self, user: UserId, stays: Option<i64>) -> Result<usize, Error> {
         let ended = self.rows(sql::END_OF_USER, &[&user.0, &stays]).await?;
         Ok(ended.len())
+    }
+
+    /// As [`Store::login_holds`], of a session.
+    pub async fn session_holds(
+        &self,
+        user: UserId,
+        role: &str,
+        session_id: i64,
+    ) -> Result<bool, Error> {
+        let none = None::<i64>;
+        let row = self
+            .one(sql::HOLDS, &[&user.0, &role, &Some(session_id), &none])
+            .await?;
+        reader(sql::HOLDS, &row).column("holds")
     }
 
     /// Ends a session of a user. `false` if there was none.

@@ -109,7 +109,7 @@ impl Store {
         })
     }
 
-    /// Counts a failed login; with the last one allowed the subject is locked.
+    /// Counts a failed login; with the last one allowed the subject is locked. Whether it is, by this one.
     pub async fn count_failed_login(
         &self,
         subject: &str,

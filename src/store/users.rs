@@ -45,10 +45,12 @@ pub struct NewUser<'a> {
     pub full_name: Option<&'a str>,
     /// Name of the company.
     pub company_name: Option<&'a str>,
+    /// The password is for one log-in only.
+    pub must_change_password: bool,
 }
 
 impl NewUser<'_> {
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 8] {
         [
             &self.username,
             &self.email,
@@ -57,6 +59,7 @@ impl NewUser<'_> {
             &self.status,
             &self.full_name,
             &self.company_name,
+            &self.must_change_password,
         ]
     }
 }
@@ -187,6 +190,10 @@ pub struct Credentials {
     pub user: UserRow,
     /// Hash of its password.
     pub password_hash: String,
+    /// That password is for one log-in only.
+    pub must_change_password: bool,
+    /// It has a second factor.
+    pub has_factor: bool,
 }
 
 impl UserRow {
@@ -214,9 +221,12 @@ impl Store {
             .await?;
         rows.first()
             .map(|row| {
+                let get = reader(sql::CREDENTIALS, row);
                 Ok(Credentials {
                     user: UserRow::from_row(sql::CREDENTIALS, row)?,
-                    password_hash: reader(sql::CREDENTIALS, row).column("password_hash")?,
+                    password_hash: get.column("password_hash")?,
+                    must_change_password: get.column("must_change_password")?,
+                    has_factor: get.column("has_factor")?,
                 })
             })
             .transpose()
@@ -310,9 +320,15 @@ impl Request {
         UserRow::from_row(sql::UPDATE, &row)
     }
 
-    /// Gives an account that was locked another password.
-    pub async fn set_password(&self, id: UserId, hash: &str) -> Result<(), super::Error> {
-        self.rows(sql::SET_PASSWORD, &[&id.0, &hash]).await?;
+    /// Gives an account that was locked another password, which may be for one log-in only.
+    pub async fn set_password(
+        &self,
+        id: UserId,
+        hash: &str,
+        must_change: bool,
+    ) -> Result<(), super::Error> {
+        self.rows(sql::SET_PASSWORD, &[&id.0, &hash, &must_change])
+            .await?;
         Ok(())
     }
 

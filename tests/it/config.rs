@@ -47,6 +47,45 @@ fn history_is_kept_unless_a_number_of_months_says_otherwise() {
 }
 
 #[test]
+fn keys_end_and_second_factors_need_a_key_to_be_sealed_with() {
+    let key = "sealing_key = \"0123456789abcdef0123456789abcdef\"";
+    let accounts = |lines: &str| format!("[accounts]\n{lines}\n");
+    let config = parse("", &[URL]).unwrap();
+    assert_eq!(
+        config.accounts.key_default,
+        Duration::from_secs(90 * 86_400)
+    );
+    assert!(config.accounts.password_rule.refuse_common);
+    assert!(config.accounts.sealing_key.is_none());
+    for mode in ["staff", "all"] {
+        let mode = format!("second_factor = \"{mode}\"");
+        let found = problems(&accounts(&mode), &[URL]);
+        assert!(found[0].contains("accounts.sealing_key"), "{found:?}");
+        let config = parse(&accounts(&format!("{mode}\n{key}")), &[URL]).unwrap();
+        assert!(config.accounts.sealing_key.is_some());
+    }
+    for (lines, said) in [
+        ("sealing_key = \"short\"", "at least 32 characters"),
+        ("previous_sealing_key = \"short\"", "at least 32 characters"),
+        ("key_default_days = 400", "at most accounts.key_max_days"),
+        ("key_max_days = 0", "from 1 to 3650"),
+        ("password_min_length = 7", "from 8 to 128"),
+        ("common_passwords = \"no\"", "refuse or allow"),
+        ("second_factor = \"yes\"", "off, optional, staff or all"),
+    ] {
+        let found = problems(&accounts(lines), &[URL]);
+        assert!(found[0].contains(said), "{found:?}");
+        assert!(!found[0].contains("short"), "{found:?}");
+    }
+    let found = problems("[database]\nmigrate_url = \"s3cret@\"\n", &[URL]);
+    assert!(
+        found[0].contains("is not a PostgreSQL connection string"),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("s3cret"), "{found:?}");
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let file = r#"
         [database]

@@ -7,8 +7,8 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     const LEAVES: &[&str] = &[];
     Some(match module {
         "domain" => &["domain"],
-        "clock" | "digest" | "password" | "shares" | "telemetry" | "metrics" | "supervisor"
-        | "config" => match module {
+        "clock" | "digest" | "password" | "sealing" | "shares" | "totp" | "telemetry"
+        | "metrics" | "supervisor" | "config" => match module {
             "supervisor" => &["supervisor", "telemetry"],
             "telemetry" => &["telemetry", "config"],
             "config" => &["config", "domain"],
@@ -51,9 +51,11 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "clock",
             "metrics",
             "password",
+            "sealing",
             "shares",
             "supervisor",
             "telemetry",
+            "totp",
         ],
         _ => return None,
     })

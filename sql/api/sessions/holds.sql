@@ -7,5 +7,5 @@ select exists (
                    where s.session_id = $3::bigint and s.user_id = u.id
                      and s.idle_expires_at > now() and s.expires_at > now())
            or exists (select from api_keys k
-                      where k.key_id = $4::bigint and k.user_id = u.id and k.revoked_at is null
+                      where k.key_id = $4::bigint and k.user_id = u.id and k.revoked_at is null and k.role = u.role
                         and (k.expires_at is null or k.expires_at > now())))) as holds

@@ -21,9 +21,11 @@ use super::code::Code;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
 use super::recent::Recent;
+use super::security::{Kind, of_stranger};
 use super::{Api, Problem, auth, idempotency, keys, trace};
 use crate::domain::{Role, UserId};
 use crate::store::request::{Actor, Reach};
+use crate::store::security::SecurityEvent;
 use crate::store::sessions::{self, FoundSession, Remembered, Session};
 
 /// Who may use an operation.
@@ -75,6 +77,50 @@ pub enum Via {
     Key(i64),
 }
 
+/// What a session must do before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Change a password that was for one log-in only.
+    Password,
+    /// Set up a second factor.
+    SecondFactor,
+}
+
+impl Due {
+    /// What is due first, of an account that logged in.
+    pub fn of(api: &Api, role: Option<Role>, must_change: bool, has_factor: bool) -> Option<Self> {
+        if must_change {
+            return Some(Self::Password);
+        }
+        let mode = api.settings.accounts.second_factor;
+        let required = role.is_some_and(|role| mode.is_required_of(role));
+        (required && !has_factor).then_some(Self::SecondFactor)
+    }
+
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password_change",
+            Self::SecondFactor => "second_factor_setup",
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Password => Problem::forbidden(
+                Code::PasswordChangeRequired,
+                "Your password was for one log-in only. Change it first: PUT /api/auth/password with \
+                 `currentPassword` and `newPassword`.",
+            ),
+            Self::SecondFactor => Problem::forbidden(
+                Code::SecondFactorSetupRequired,
+                "Accounts of your role log in with a second factor. Set it up first: POST /api/auth/totp, then POST \
+                 /api/auth/totp/confirm.",
+            ),
+        }
+    }
+}
+
 /// Who asks. Active, and allowed to.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -90,6 +136,10 @@ pub struct Caller {
     pub address: IpAddr,
     /// What its API key may do, if it showed one.
     scopes: Option<Vec<String>>,
+    /// What its session must do first.
+    pub due: Option<Due>,
+    /// Its session gave the password within the last minutes.
+    fresh: bool,
 }
 
 impl Caller {
@@ -103,6 +153,23 @@ impl Caller {
         match &self.scopes {
             Some(scopes) => check_scopes(group, method, scopes),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses API keys, and sessions that did not give their password within the last minutes: for what a stolen cookie
+    /// must not be enough.
+    pub fn check_fresh(&self) -> Result<(), Problem> {
+        match self.via {
+            Via::Key(_) => Err(Problem::forbidden(
+                Code::SessionOnly,
+                "This is not for API keys. Log in.",
+            )),
+            Via::Session(_) if self.fresh => Ok(()),
+            Via::Session(_) => Err(Problem::forbidden(
+                Code::FreshLoginRequired,
+                "Show first that it is still you: send your password to POST /api/auth/reauthenticate, or log in anew. \
+                 Then repeat this within 5 minutes.",
+            )),
         }
     }
 
@@ -319,6 +386,14 @@ async fn admit(
     } else if !is_safe(request.method()) {
         check_origin(api, request.headers())?;
     }
+    if let Some(due) = caller.due
+        && !operation.also_when.contains(&due)
+    {
+        return Err(due.problem());
+    }
+    if operation.fresh {
+        caller.check_fresh()?;
+    }
     if api.settings.require_if_match
         && operation.problems.contains(&412)
         && !request.headers().contains_key(header::IF_MATCH)
@@ -361,16 +436,27 @@ async fn authenticate(
     if let Some(token) = token {
         api.tokens.good.put(token, (), GOOD_KEPT);
     }
+    let role = Role::parse(&who.role).ok_or_else(|| {
+        tracing::error!(role = who.role, "an account has a role that is none");
+        Problem::internal()
+    })?;
+    let due = match who.via {
+        Via::Session(_) => Due::of(api, Some(role), who.must_change_password, who.has_factor),
+        Via::Key(id) => {
+            api.security
+                .key_used(id, who.user_id, &who.username, Some(role), address);
+            None
+        }
+    };
     Ok(Caller {
         user_id: who.user_id,
         username: who.username,
-        role: Role::parse(&who.role).ok_or_else(|| {
-            tracing::error!(role = who.role, "an account has a role that is none");
-            Problem::internal()
-        })?,
+        role,
         via: who.via,
         address,
         scopes,
+        due,
+        fresh: who.fresh,
     })
 }
 
@@ -391,6 +477,9 @@ struct Who {
     username: String,
     role: String,
     via: Via,
+    must_change_password: bool,
+    has_factor: bool,
+    fresh: bool,
 }
 
 impl Who {
@@ -400,6 +489,9 @@ impl Who {
             username: session.username,
             role: session.role,
             via: Via::Session(session.session_id),
+            must_change_password: session.must_change_password,
+            has_factor: session.has_factor,
+            fresh: session.fresh,
         }
     }
 }
@@ -471,6 +563,10 @@ async fn by_cookies(
                 %address,
                 "a remember token came that was replaced long ago: the session has been ended"
             );
+            api.security.note(SecurityEvent {
+                user_id: Some(user_id.0),
+                ..of_stranger(Kind::SessionStolen, address).about("session", session_id)
+            });
             Err(ended())
         }
     }
@@ -513,6 +609,9 @@ async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Pr
         username: key.username,
         role: key.role,
         via: Via::Key(key.key_id),
+        must_change_password: false,
+        has_factor: false,
+        fresh: false,
     };
     Ok((who, key.scopes))
 }

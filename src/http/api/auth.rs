@@ -2,27 +2,31 @@
 //!
 //! Who may try a password, and when, is `logins`' business.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::access::{Access, Caller, Via, check_origin};
+use super::access::{Access, Caller, Due, Via, check_origin};
 use super::address::From;
 use super::body::Input;
 use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
 use super::logins::{self, Origin};
 use super::operation::Operation;
+use super::security::{Kind, of_caller, of_stranger};
 use super::users::User;
-use super::{Api, Message, Problem};
+use super::{Api, Message, Problem, totp};
+use crate::domain::weak_password::weakness;
 use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Reach};
@@ -43,24 +47,45 @@ pub fn operations() -> Vec<Operation> {
                  each is taken once, and a new one set. The cookie `device` shows later that this browser logged in \
                  before: failures of others do not concern it. After too many failures at an account a network has to \
                  wait, at that account or, if it failed at many, at all: 429 with Retry-After. While too many log in \
-                 at once: 503 `overloaded` with Retry-After.",
+                 at once: 503 `overloaded` with Retry-After. Of an account with a second factor, 401 `second_factor_required` asks for \
+                 `code` or `recoveryCode` too. `required` in the answer says what the session must do before anything \
+                 else.",
             )
             .answers::<LoggedIn>(200, "Logged in; the cookies hold the session.")
-            .problems(&[401, 403, 429, 503]),
+            .problems(&[401, 403, 409, 429, 503]),
+        Operation::post("/api/auth/reauthenticate", "reauthenticate", reauthenticate)
+            .tagged("auth", "Show that it is still you")
+            .about(
+                "For what needs a log-in of the last 5 minutes: setting passwords and roles, making keys, changing second \
+                 factors. Takes the password, and the second factor where the account has one.",
+            )
+            .access(Access::SignedIn)
+            .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
+            .body(&REAUTHENTICATION)
+            .example(r#"{"password": "a long password"}"#)
+            .answers::<Message>(200, "The session counts as just logged in.")
+            .problems(&[403, 409]),
         Operation::post("/api/auth/logout", "logout", logout)
             .tagged("auth", "Log out")
             .access(Access::SignedIn)
             .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
             .answers::<Message>(200, "The session has ended."),
         Operation::get("/api/auth/status", "authStatus", status)
             .tagged("auth", "Who is logged in")
             .access(Access::SignedIn)
+            .also_when(&[Due::Password, Due::SecondFactor])
             .answers::<Status>(200, "The account."),
         Operation::put("/api/auth/password", "changePassword", change_password)
             .tagged("auth", "Change your password")
-            .about("Ends your other sessions. API keys stay: revoke those you do not trust.")
+            .about(
+                "Ends your other sessions. API keys stay: revoke those you do not trust. Passwords that everybody tries are \
+                 refused.",
+            )
             .access(Access::SignedIn)
             .session_only()
+            .also_when(&[Due::Password, Due::SecondFactor])
             .body(&PASSWORD_CHANGE)
             .example(r#"{"currentPassword": "a long password", "newPassword": "another long password"}"#)
             .answers::<Message>(200, "The password is changed.")
@@ -73,6 +98,26 @@ static LOGIN: Form = Form {
     fields: &[
         Field::text("username", 0, 500, Rule::Secret).required(),
         Field::text("password", 0, 1000, Rule::Secret).required(),
+        CODE,
+        RECOVERY_CODE,
+    ],
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+const CODE: Field = Field::text("code", 0, 20, Rule::Secret)
+    .nullable()
+    .about("What the authenticator app shows, of an account with a second factor.");
+const RECOVERY_CODE: Field = Field::text("recoveryCode", 0, 40, Rule::Secret)
+    .nullable()
+    .about("In place of `code`, once.");
+
+static REAUTHENTICATION: Form = Form {
+    name: "Reauthentication",
+    fields: &[
+        Field::text("password", 0, 1000, Rule::Secret).required(),
+        CODE,
+        RECOVERY_CODE,
     ],
     unknown: Unknown::Refuse,
     at_least_one: false,
@@ -89,9 +134,20 @@ static PASSWORD_CHANGE: Form = Form {
 };
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Login {
     username: String,
     password: String,
+    code: Option<String>,
+    recovery_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reauthentication {
+    password: String,
+    code: Option<String>,
+    recovery_code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +161,9 @@ struct PasswordChange {
 struct LoggedIn {
     message: String,
     user: User,
+    /// What this session must do before anything else: `password_change` or `second_factor_setup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -112,6 +171,9 @@ struct Status {
     logged_in: bool,
     message: String,
     user: User,
+    /// What this session must do before anything else: `password_change` or `second_factor_setup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<&'static str>,
 }
 
 /// 256 random bits, as a cookie can hold them.
@@ -145,6 +207,7 @@ async fn login(
     Input(given): Input<Login>,
 ) -> Result<Response, Problem> {
     check_origin(&api, &headers)?;
+    let began = Instant::now();
     let origin = Origin::login(address, &headers);
     let user_agent = headers.get(header::USER_AGENT);
     let user_agent = user_agent.and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -153,6 +216,17 @@ async fn login(
     // An account whose password changes, or is kept anew, while this one is looked at is looked at again.
     for _ in 0..3 {
         let account = logins::check(&api, &given.username, &given.password, &origin).await?;
+        let proof = totp::Given {
+            code: given.code.as_deref(),
+            recovery_code: given.recovery_code.as_deref(),
+        };
+        let passed = match second_step(&api, &account, address, proof).await {
+            Ok(passed) => passed,
+            Err(refused) => {
+                logins::no_sooner(began).await;
+                return Err(refused);
+            }
+        };
         let opened = api
             .store
             .open_session(&NewSession {
@@ -168,6 +242,10 @@ async fn login(
             })
             .await?;
         if !opened {
+            if passed != totp::Passed::Password {
+                // Its code is used: the next round would find it wrong.
+                break;
+            }
             continue;
         }
         if password::is_outdated(&account.password_hash) {
@@ -175,9 +253,18 @@ async fn login(
         }
         tracing::info!(user.id = account.user.id.0, %address, "logged in");
         let user = account.user.id;
+        let role = Role::parse(&account.user.role);
+        api.security.note(
+            of_stranger(Kind::Login, address)
+                .by_account(account.user.id, &account.user.username, role)
+                .from_program(&user_agent)
+                .with(json!({ "secondFactor": passed.as_str() })),
+        );
+        let due = Due::of(&api, role, account.must_change_password, account.has_factor);
         let body = LoggedIn {
             message: "Logged in.".into(),
             user: User::of(account.user),
+            required: due.map(Due::as_str),
         };
         let mut response = Json(body).into_response();
         let tokens = (token.as_str(), remember.as_str());
@@ -189,6 +276,28 @@ async fn login(
         Code::ChangedMeanwhile,
         "The account was changed while you logged in. Try again.",
     ))
+}
+
+/// Asks for the second factor of an account whose password was right. What is wrong is an event.
+async fn second_step(
+    api: &Api,
+    account: &Credentials,
+    address: IpAddr,
+    given: totp::Given<'_>,
+) -> Result<totp::Passed, Problem> {
+    let whose = totp::Whose {
+        id: account.user.id,
+        name: &account.user.username,
+        role: Role::parse(&account.user.role),
+        address,
+    };
+    let checked = totp::check(api, whose, account.has_factor, given).await;
+    if let Err(refused) = &checked
+        && refused.code() != Code::SecondFactorRequired
+    {
+        logins::note_failure(api, address, Some(account), refused.code());
+    }
+    checked
 }
 
 /// Keeps a password as new ones are kept. If that fails, the next login does it.
@@ -213,6 +322,7 @@ async fn keep_anew(api: &Api, account: &Credentials, password: String) {
 async fn logout(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     if let Via::Session(id) = caller.via {
         api.store.end_session(caller.user_id, id).await?;
+        api.security.note(of_caller(Kind::Logout, &caller));
     }
     let mut response = Json(Message::new("Logged out.")).into_response();
     for name in ["session", "remember_token"] {
@@ -228,7 +338,59 @@ async fn status(State(api): State<Api>, caller: Caller) -> Result<Json<Status>, 
         logged_in: true,
         message: format!("Logged in as {}.", user.username),
         user: User::of(user),
+        required: caller.due.map(Due::as_str),
     }))
+}
+
+async fn reauthenticate(
+    State(api): State<Api>,
+    caller: Caller,
+    Input(given): Input<Reauthentication>,
+) -> Result<Json<Message>, Problem> {
+    let account = confirm_password(&api, &caller, "password", &given.password).await?;
+    let proof = totp::Given {
+        code: given.code.as_deref(),
+        recovery_code: given.recovery_code.as_deref(),
+    };
+    let checked = second_step(&api, &account, caller.address, proof).await;
+    // Whoever asks is logged in; a 401 would say otherwise.
+    checked.map_err(|problem| match problem.status() {
+        StatusCode::UNAUTHORIZED => problem.with_status(StatusCode::FORBIDDEN),
+        _ => problem,
+    })?;
+    let Via::Session(id) = caller.via else {
+        return Err(Problem::internal());
+    };
+    let refreshed = api
+        .store
+        .refresh_session(caller.user_id, id, &account.password_hash)
+        .await?;
+    if !refreshed {
+        return Err(Problem::conflict(
+            Code::ChangedMeanwhile,
+            "The account was changed while you did this. Try again.",
+        ));
+    }
+    api.security.note(of_caller(Kind::Reauthenticated, &caller));
+    Ok(Json(Message::new(
+        "For 5 minutes this session counts as just logged in.",
+    )))
+}
+
+/// The account of the caller, if this is its password. `field` names it in the message.
+pub async fn confirm_password(
+    api: &Api,
+    caller: &Caller,
+    field: &str,
+    password: &str,
+) -> Result<Credentials, Problem> {
+    let origin = Origin::session(caller.address);
+    let checked = logins::check(api, &caller.username, password, &origin).await;
+    checked.map_err(|problem| match problem.code() {
+        // Whoever asks is logged in; a 401 would say otherwise.
+        Code::WrongLogin => Problem::forbidden(Code::WrongPassword, format!("`{field}` is wrong.")),
+        _ => problem,
+    })
 }
 
 async fn change_password(
@@ -242,13 +404,10 @@ async fn change_password(
             "Must be another than the current one.",
         ));
     }
-    let origin = Origin::session(caller.address);
-    let checked = logins::check(&api, &caller.username, &given.current_password, &origin).await;
-    let account = checked.map_err(|problem| match problem.code() {
-        // Whoever asks is logged in; a 401 would say otherwise.
-        Code::WrongLogin => Problem::forbidden(Code::WrongPassword, "`currentPassword` is wrong."),
-        _ => problem,
-    })?;
+    let account =
+        confirm_password(&api, &caller, "currentPassword", &given.current_password).await?;
+    let of = (account.user.username.as_str(), account.user.email.as_str());
+    refuse_weak(&api, "newPassword", &given.new_password, of)?;
     let new = given.new_password;
     let hash = password::off_thread(move || password::hash(&new)).await?;
     let hash = hash.map_err(|error| {
@@ -283,10 +442,25 @@ async fn change_password(
         })
         .await?;
     request.commit().await?;
-    logins::forget(&api, &caller.username, &origin).await?;
+    api.security.note(of_caller(Kind::PasswordChanged, &caller));
+    logins::forget(&api, &caller.username, &Origin::session(caller.address)).await?;
     Ok(Json(Message::new(format!(
         "The password is changed; {ended} other sessions have ended."
     ))))
+}
+
+/// Refuses a password that is too short, or that everybody tries for an account of this name and e-mail address.
+pub fn refuse_weak(
+    api: &Api,
+    field: &str,
+    password: &str,
+    (username, email): (&str, &str),
+) -> Result<(), Problem> {
+    let rule = api.settings.accounts.password_rule;
+    match weakness(password, rule, username, email) {
+        None => Ok(()),
+        Some(why) => Err(Problem::field(field, why)),
+    }
 }
 
 /// The tenant of what belongs to the caller itself.

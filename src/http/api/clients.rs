@@ -541,7 +541,7 @@ async fn create(
     written.write(&request, id).await?;
     let row = request.client(id).await?.ok_or_else(Problem::internal)?;
     let (tag, client) = (tag(&row), Client::of(row));
-    note(&request, &caller, "create", None, Some(&client)).await?;
+    note(&request, &caller, "create", None, shown(&client)).await?;
     request.commit().await?;
     Ok(created_below(client.id, Tagged(tag, client)))
 }
@@ -572,6 +572,7 @@ async fn update(
         change.pjsip,
         &api.settings.contexts,
     )?;
+    let secret_changed = matches!(&written.auth, Credentials::Are(_, Some(_)));
     let before = Client::of(row);
     request
         .update_client(
@@ -587,7 +588,8 @@ async fn update(
     written.write(&request, id).await?;
     let row = request.client(id).await?.ok_or_else(Problem::internal)?;
     let (tag, client) = (tag(&row), Client::of(row));
-    note(&request, &caller, "update", Some(&before), Some(&client)).await?;
+    let after = with_secret(&client, secret_changed);
+    note(&request, &caller, "update", Some(&before), after).await?;
     request.commit().await?;
     Ok(Tagged(tag, client))
 }
@@ -876,14 +878,26 @@ fn refused(error: store::Error) -> Problem {
     }
 }
 
+/// A client as the audit log keeps it: that its password was changed, and never what it is.
+fn with_secret(client: &Client, changed: bool) -> Option<Value> {
+    let mut client = shown(client)?;
+    if changed && let Some(auth) = client["pjsipAuth"].as_object_mut() {
+        auth.insert("password".into(), "changed".into());
+    }
+    Some(client)
+}
+
 async fn note(
     request: &Request,
     caller: &Caller,
     action: &'static str,
     before: Option<&Client>,
-    after: Option<&Client>,
+    after: Option<Value>,
 ) -> Result<(), Problem> {
-    let id = after.or(before).map(|client| client.id.to_string());
+    let id = match (before, &after) {
+        (Some(before), _) => Some(before.id.to_string()),
+        (None, after) => after.as_ref().map(|after| after["id"].to_string()),
+    };
     request
         .audit(&Change {
             actor: &caller.actor(),
@@ -892,7 +906,7 @@ async fn note(
             object_type: "client",
             object_id: id.unwrap_or_default(),
             before: before.and_then(shown),
-            after: after.and_then(shown),
+            after,
             reason: None,
         })
         .await?;

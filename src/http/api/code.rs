@@ -70,6 +70,8 @@ codes! {
     AccountNotActive = "account_not_active", [401];
     /// The header `Authorization` is not `Bearer` and one API key.
     BadAuthorization = "bad_authorization", [401];
+    /// The password is right; a code or a recovery code is needed too.
+    SecondFactorRequired = "second_factor_required", [401, 403];
     /// The API key is not known, has ended, or was revoked.
     WrongApiKey = "wrong_api_key", [401];
     /// The internal token is missing or wrong.
@@ -80,6 +82,16 @@ codes! {
     ScopeMissing = "scope_missing", [403];
     /// API keys may not do this: log in.
     SessionOnly = "session_only", [403];
+    /// The session's password was given too long ago: `POST /api/auth/reauthenticate`, then ask again.
+    FreshLoginRequired = "fresh_login_required", [403];
+    /// `currentPassword` is needed to change the password of one's own account.
+    CurrentPasswordRequired = "current_password_required", [403];
+    /// The password was given by others: change it before anything else.
+    PasswordChangeRequired = "password_change_required", [403];
+    /// The account must have a second factor: set it up before anything else.
+    SecondFactorSetupRequired = "second_factor_setup_required", [403];
+    /// The code, or the recovery code, of the second factor is wrong.
+    SecondFactorWrong = "second_factor_wrong", [401, 403];
     /// A page of another site sent this request.
     ForeignOrigin = "foreign_origin", [403];
     /// The campaign is another seller's.
@@ -152,6 +164,16 @@ codes! {
     AuthTaken = "auth_taken", [409];
     /// An active link ties the client to an active campaign.
     ClientInUse = "client_in_use", [409];
+    /// The account has a second factor already.
+    SecondFactorExists = "second_factor_exists", [409];
+    /// No second factor was begun, or it is too long ago.
+    SecondFactorNotBegun = "second_factor_not_begun", [409];
+    /// The account has no second factor.
+    NoSecondFactor = "no_second_factor", [404, 409];
+    /// Second factors are switched off here.
+    SecondFactorOff = "second_factor_off", [409];
+    /// Second factors need `accounts.sealing_key` in the configuration.
+    SealingKeyMissing = "sealing_key_missing", [409];
     /// The account has as much of this as it may have.
     QuotaExceeded = "quota_exceeded", [409];
     /// The account has as many API keys as it may have.
@@ -188,12 +210,16 @@ codes! {
     TooManyFailedLogins = "too_many_failed_logins", [429];
     /// The account has too many long requests at work or waiting.
     TooManyAtOnce = "too_many_at_once", [429];
+    /// Too many wrong codes of the second factor; `Retry-After` says when to go on.
+    TooManyWrongCodes = "too_many_wrong_codes", [429];
     /// Too many streams of events are open.
     TooManyStreams = "too_many_streams", [429, 503];
     /// Something went wrong in the daemon; its log says what.
     InternalError = "internal_error", [500];
     /// The database does not answer, or others are at work on this.
     Unavailable = "unavailable", [503];
+    /// The second factor cannot be opened with the keys that are configured.
+    SecondFactorUnavailable = "second_factor_unavailable", [503];
     /// It took too long and was given up: ask for less.
     TooSlow = "too_slow", [503];
     /// The storage of recordings fails.

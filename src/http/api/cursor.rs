@@ -36,6 +36,8 @@ impl Mark {
     pub const AUDIT: Self = Self(b'a');
     /// Recordings.
     pub const RECORDINGS: Self = Self(b'r');
+    /// Security events.
+    pub const SECURITY: Self = Self(b's');
     /// Jobs of transcription.
     pub const JOBS: Self = Self(b'j');
 }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::access::{Access, Caller};
@@ -20,6 +21,7 @@ use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Query;
+use super::security::{Kind, of_caller};
 use super::streams::{Reader, SLOWEST_EXPORT, watched};
 use super::{Api, Problem};
 use crate::domain::Role;
@@ -119,6 +121,7 @@ async fn export(
     let share = api.streams.export(&caller)?;
     let (filter, _) = logs::filter(&api, &query, &caller).await?;
     let order = logs::order(&query)?;
+    let exported = of_caller(Kind::CallsExported, &caller);
     let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -147,6 +150,8 @@ async fn export(
     first.push_str("\r\n");
     // What goes wrong at once is still answered as a problem.
     export.piece(&mut first).await.map_err(logs::too_slow)?;
+    let events = &export.api.security;
+    events.note(exported.with(json!({ "filter": query.given() })));
     let span = tracing::Span::current();
     let rest = stream::try_unfold(export, move |mut export| {
         let span = span.clone();

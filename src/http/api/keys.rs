@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller};
+use super::access::{Access, Caller, Via};
 use super::auth::{digest, tenant_of};
 use super::body::Input;
 use super::code::Code;
@@ -47,10 +48,14 @@ pub fn operations() -> Vec<Operation> {
                  acts for your account as far as the scopes go: `read` for everything that is read (GET), \
                  `write` for everything that changes something (POST, PUT, DELETE), `<group>:read` and \
                  `<group>:write` for one group of operations, such as `dids:read`. Sessions and keys are not \
-                 for keys. An answer repeated for an Idempotency-Key does not hold the key.",
+                 for keys. Each key ends: after 90 days unless `expiresAt` says otherwise, a year at most \
+                 (`accounts.key_default_days`, `accounts.key_max_days`). It is good for the role that your account has now: \
+                 it is revoked when that changes, when staff sets your password, and when the account is suspended. An \
+                 answer repeated for an Idempotency-Key does not hold the key.",
             )
+            .fresh()
             .body(&NEW_KEY)
-            .example(r#"{"name": "Nightly report", "scopes": ["logs:read"], "expiresAt": "2027-01-31T00:00:00Z"}"#)
+            .example(r#"{"name": "Nightly report", "scopes": ["logs:read"], "expiresAt": null}"#)
             .answers::<MadeKey>(201, "The new key.")
             .problems(&[409]),
         Operation::delete("/api/auth/keys/{id}", "revokeKey", revoke)
@@ -72,7 +77,7 @@ static NEW_KEY: Form = Form {
             .about("`read`, `write`, `<group>:read`, `<group>:write`."),
         Field::moment("expiresAt")
             .nullable()
-            .about("Not given: it does not end by itself."),
+            .about("Not given, or null: after `accounts.key_default_days`, 90 unless configured."),
     ],
     unknown: Unknown::Refuse,
     at_least_one: false,
@@ -96,10 +101,15 @@ pub struct Key {
     prefix: String,
     scopes: Vec<String>,
     created_at: Moment,
+    /// When it ends. Null: never, because it was made before keys had to end.
     expires_at: Option<Moment>,
+    /// It is usable and never ends: make another one in its place, and revoke it.
+    endless: bool,
     /// To the minute.
     last_used_at: Option<Moment>,
     revoked_at: Option<Moment>,
+    /// Networks that it was used from, the latest new one first; 20 at most.
+    networks: Vec<String>,
 }
 
 /// An API key that was just made.
@@ -112,8 +122,10 @@ struct MadeKey {
 }
 
 impl Key {
-    fn of(row: KeyRow) -> Self {
+    /// As its owner and staff see it.
+    pub fn of(row: KeyRow) -> Self {
         Self {
+            endless: row.expires_at.is_none() && row.revoked_at.is_none(),
             id: row.key_id,
             name: row.name,
             prefix: row.prefix,
@@ -122,6 +134,7 @@ impl Key {
             expires_at: row.expires_at.map(Moment),
             last_used_at: row.last_used_at.map(Moment),
             revoked_at: row.revoked_at.map(Moment),
+            networks: row.networks,
         }
     }
 }
@@ -172,11 +185,23 @@ async fn create(
 ) -> Result<Response, Problem> {
     let scopes: BTreeSet<String> = given.scopes.into_iter().collect();
     check(&scopes, given.expires_at)?;
+    let expires_at = end_of(&api, given.expires_at)?;
     let scopes: Vec<String> = scopes.into_iter().collect();
     let prefix = letters(PREFIX)?;
     let key = format!("cck_{prefix}_{}", letters(SECRET)?);
     let request = api.store.request(Reach::Everything).await?;
-    if request.lock_and_count_keys(caller.user_id).await? >= MOST {
+    let usable = request.lock_and_count_keys(caller.user_id).await?;
+    // Access that was taken back while this waited for the account makes no key any more.
+    let role = caller.role.as_str();
+    if let Via::Session(id) = caller.via
+        && !request.session_holds(caller.user_id, role, id).await?
+    {
+        return Err(Problem::unauthorized(
+            Code::SessionEnded,
+            "This session has ended. Log in again.",
+        ));
+    }
+    if usable >= MOST {
         return Err(Problem::conflict(
             Code::TooManyKeys,
             format!("You have {MOST} keys. Revoke one that is not needed any more."),
@@ -190,7 +215,8 @@ async fn create(
             prefix: &prefix,
             hash: &digest(&key),
             scopes: &scopes,
-            expires_at: given.expires_at,
+            expires_at,
+            role,
         })
         .await?;
     let id = row.key_id;
@@ -214,6 +240,27 @@ async fn create(
     let mut response = created_below(made.about.id, Json(made));
     response.extensions_mut().insert(KeepInstead(instead));
     Ok(response)
+}
+
+/// When a key ends that shall end then.
+fn end_of(api: &Api, asked: Option<Timestamp>) -> Result<Timestamp, Problem> {
+    let accounts = &api.settings.accounts;
+    let after = |life: Duration| clock::now().saturating_add(life).unwrap_or(Timestamp::MAX);
+    let Some(asked) = asked else {
+        return Ok(after(accounts.key_default));
+    };
+    // Whoever counts a year of days from now is not refused for the seconds between.
+    let latest = after(accounts.key_max + Duration::from_secs(3_600));
+    if asked > latest {
+        return Err(Problem::field(
+            "expiresAt",
+            format!(
+                "Must be within {} days from now (accounts.key_max_days).",
+                accounts.key_max.as_secs() / 86_400
+            ),
+        ));
+    }
+    Ok(asked)
 }
 
 fn check(scopes: &BTreeSet<String>, expires_at: Option<Timestamp>) -> Result<(), Problem> {

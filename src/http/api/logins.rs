@@ -26,6 +26,7 @@ use super::auth::{append_cookie, digest, new_token};
 use super::limits::too_many;
 use super::operation::Operation;
 use super::query::Ids;
+use super::security::{Kind, of_stranger};
 use super::{Api, Message, Problem, trace};
 use crate::digest::hex;
 use crate::domain::network::Network;
@@ -34,6 +35,7 @@ use crate::metrics;
 use crate::password::{self, Overloaded, Turn};
 use crate::shares::Shares;
 use crate::store::request::{Actor, Change, Reach};
+use crate::store::security::SecurityEvent;
 use crate::store::throttle::{DEVICE_KEPT, LoginStanding, Subjects};
 use crate::store::users::Credentials;
 use crate::telemetry::Chain;
@@ -74,6 +76,11 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Admin)
             .answers::<Message>(200, "Nobody has to wait at this account."),
     ]
+}
+
+/// Waits until a refusal may be answered to a login that began then.
+pub async fn no_sooner(began: Instant) {
+    tokio::time::sleep(REFUSAL.saturating_sub(began.elapsed())).await;
 }
 
 /// What this daemon knows of logins under way.
@@ -174,10 +181,13 @@ pub async fn check(
         .await?;
     let refused = match found {
         Some(found) if right && found.user.status == "active" => return Ok(found),
-        Some(found) if right => Problem::unauthorized(
-            Code::AccountNotActive,
-            format!("This account is {}.", found.user.status),
-        ),
+        Some(found) if right => {
+            note_failure(api, origin.address, Some(&found), Code::AccountNotActive);
+            Problem::unauthorized(
+                Code::AccountNotActive,
+                format!("This account is {}.", found.user.status),
+            )
+        }
         found => {
             // Still in its turn: many guesses at once pass no limit by more.
             count(api, origin, &subjects, trusted, found.as_ref()).await?;
@@ -307,6 +317,7 @@ async fn count(
     let (attempts, lock) = (settings.login_attempts, settings.login_lock);
     let user = found.map(|found| found.user.id.0);
     tracing::info!(address = %origin.address, user.id = user, "a login failed");
+    note_failure(api, origin.address, found, Code::WrongLogin);
     let own = match &subjects.device {
         Some(device) if trusted => device,
         _ => &subjects.pair,
@@ -337,6 +348,22 @@ async fn count(
     Ok(())
 }
 
+/// Notes a log-in that failed. Of a name that is none nothing is kept: it may be a password in the wrong field.
+pub fn note_failure(api: &Api, address: IpAddr, account: Option<&Credentials>, reason: Code) {
+    let event = of_stranger(Kind::LoginFailed, address)
+        .with(json!({ "reason": reason.as_str(), "knownAccount": account.is_some() }));
+    api.security.note(of_account(event, account));
+}
+
+fn of_account(event: SecurityEvent, account: Option<&Credentials>) -> SecurityEvent {
+    match account {
+        Some(Credentials { user, .. }) => {
+            event.by_account(user.id, &user.username, Role::parse(&user.role))
+        }
+        None => event,
+    }
+}
+
 /// What has to wait.
 enum Locked<'a> {
     /// An account, from this network or browser; none: there is no such account.
@@ -349,6 +376,12 @@ enum Locked<'a> {
 async fn note_lock(api: &Api, origin: &Origin, locked: Locked<'_>, count: u32) {
     let network = Network::around(origin.address).to_string();
     let minutes = api.settings.login_lock.as_secs() / 60;
+    let (kind, account) = match &locked {
+        Locked::Account(account) => ("account", *account),
+        Locked::Network => ("network", None),
+    };
+    let event = of_stranger(Kind::LoginLocked, origin.address).with(json!({ "locked": kind }));
+    api.security.note(of_account(event, account));
     let (tenant, object_type, object_id) = match &locked {
         Locked::Account(Some(found)) => {
             tracing::warn!(

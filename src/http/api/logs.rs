@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use super::access::{Access, Caller};
 use super::code::Code;
@@ -23,6 +24,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::RecordingOfCall;
+use super::security::{Kind, of_caller};
 use super::transcription_jobs::TranscriptionOfCall;
 use super::transcripts::TranscriptMatch;
 use super::{Api, Problem, words};
@@ -553,6 +555,14 @@ pub async fn filter(
     let words = query.checked("transcript", 200)?.unwrap_or_default();
     let words = words.to_owned();
     caller.check_scope("transcripts", &Method::GET)?;
+    let mut given = query.given();
+    // The next page of the same search is no other one.
+    given.retain(|name, _| !["cursor", "page", "per_page"].contains(name));
+    let given = json!(given);
+    let searched = of_caller(Kind::TranscriptsSearched, caller);
+    let what = given.to_string();
+    let searched = searched.with(json!({ "filter": given }));
+    api.security.note_once(&what, searched);
     let found = api
         .store
         .calls_with_words(caller.reach(), filter.user_id, &words)

@@ -43,13 +43,17 @@ mod quotas;
 mod range;
 mod recent;
 mod recordings;
+mod recovery;
 mod responses;
+mod security;
+mod security_events;
 mod servers;
 mod sessions;
 mod shared_links;
 mod staff_dids;
 mod statistics;
 mod streams;
+mod totp;
 mod trace;
 mod transcription_jobs;
 mod transcripts;
@@ -70,10 +74,13 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::domain::Claims;
 use crate::domain::network::Network;
+use crate::domain::weak_password::PasswordRule;
+use crate::domain::{Claims, SecondFactor};
 use crate::routing::Engine;
+use crate::sealing::SealingKeys;
 use crate::storage::Storage;
 use crate::store::Store;
 use crate::store::request::{Change, Request as StoreRequest};
@@ -130,6 +137,23 @@ pub struct Settings {
     pub quotas: Quotas,
     /// How sellers come to their DIDs.
     pub claims: Claims,
+    /// Passwords, keys and second factors.
+    pub accounts: Accounts,
+}
+
+/// Passwords, keys and second factors of accounts.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    /// How long an API key lives, unless it is said.
+    pub key_default: Duration,
+    /// The longest that one may live.
+    pub key_max: Duration,
+    /// What passwords must be.
+    pub password_rule: PasswordRule,
+    /// Whose second factor is asked for.
+    pub second_factor: SecondFactor,
+    /// What second factors are sealed with. Without it there can be none.
+    pub sealing_key: Option<Arc<SealingKeys>>,
 }
 
 /// What handlers share. Cheap to clone.
@@ -150,6 +174,7 @@ pub struct Shared {
     /// For those that may take long.
     heavy: Gate,
     streams: streams::Streams,
+    security: security::Recorder,
     events: events::Hub,
 }
 
@@ -185,7 +210,9 @@ fn operations() -> Vec<Operation> {
         sessions::operations(),
         quotas::operations(),
         keys::operations(),
+        totp::operations(),
         users::operations(),
+        recovery::operations(),
         clients::operations(),
         dids::operations(),
         staff_dids::operations(),
@@ -204,6 +231,7 @@ fn operations() -> Vec<Operation> {
         statistics::operations(),
         decisions::operations(),
         audit::operations(),
+        security_events::operations(),
         internal::operations(),
     ]
     .into_iter()
@@ -247,6 +275,8 @@ pub struct Routers {
     pub outside: Router,
     /// For programs with the internal token, and nothing else.
     pub inside: Router,
+    /// Writes security events down. Ends after both are dropped, when all that came is written.
+    pub security_events: JoinHandle<()>,
 }
 
 /// The router of the API. `storage` is where recordings are kept; none, if there are none to be heard here.
@@ -266,6 +296,7 @@ pub fn routers(
     storage: Option<Storage>,
     settings: Settings,
 ) -> Routers {
+    let (security, security_events) = security::Recorder::start(store.clone());
     let api = Api(Arc::new(Shared {
         events: events::Hub::new(store.clone()),
         engine,
@@ -276,6 +307,7 @@ pub fn routers(
         ordinary: Gate::new("account", ordinary_width(&store)),
         heavy: Gate::new("heavy", heavy_width(&store)),
         streams: streams::Streams::default(),
+        security,
         settings,
         store,
     }));
@@ -285,6 +317,7 @@ pub fn routers(
     Routers {
         outside: finished(outside, api.clone()),
         inside: finished(inside, api),
+        security_events,
     }
 }
 

@@ -135,6 +135,13 @@ fn about(meta: &Meta) -> String {
     } else {
         who.to_owned()
     });
+    if meta.fresh {
+        parts.push(
+            "Only within 5 minutes of a log-in or of `POST /api/auth/reauthenticate`; later it is 403, \
+             `fresh_login_required`."
+                .to_owned(),
+        );
+    }
     parts.join("\n\n")
 }
 

@@ -10,7 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Api;
-use super::access::{self, Access};
+use super::access::{self, Access, Due};
 use super::form::Form;
 use super::query::Parameter;
 
@@ -38,6 +38,10 @@ pub struct Meta {
     pub(super) session_only: bool,
     /// Whether a request with this query takes long, and so goes through the gate for such.
     pub(super) heavy: fn(&str) -> bool,
+    /// Sessions only that proved lately who they are.
+    pub(super) fresh: bool,
+    /// Sessions may use it though this must be done first.
+    pub(super) also_when: &'static [Due],
     pub(super) parameters: Vec<Parameter>,
     pub(super) headers: Vec<Parameter>,
     pub(super) form: Option<&'static Form>,
@@ -125,6 +129,8 @@ impl Operation {
                 access: Access::Admin,
                 session_only: false,
                 heavy: |_| false,
+                fresh: false,
+                also_when: &[],
                 parameters: Vec::new(),
                 headers: Vec::new(),
                 form: None,
@@ -177,6 +183,20 @@ impl Operation {
     #[must_use]
     pub fn heavy_if(mut self, heavy: fn(&str) -> bool) -> Self {
         self.meta.heavy = heavy;
+        self
+    }
+
+    /// Sessions do only when their password was given within the last minutes.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.meta.fresh = true;
+        self.session_only()
+    }
+
+    /// Sessions do though this must be done before everything else.
+    #[must_use]
+    pub fn also_when(mut self, due: &'static [Due]) -> Self {
+        self.meta.also_when = due;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Query strings and path ids.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -124,6 +124,16 @@ impl Query {
     pub fn text(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
+    }
+
+    /// What was asked for, as events keep it: by name, each at most 200 characters.
+    pub fn given(&self) -> BTreeMap<&str, String> {
+        let shown = |text: &String| text.chars().filter(|c| *c != '\0').take(200).collect();
+        let given = self.0.iter().filter(|(name, _)| name.len() <= 50).take(40);
+        given
+            .filter(|(name, _)| !name.contains('\0'))
+            .map(|(name, value)| (name.as_str(), shown(value)))
+            .collect()
     }
 
     /// Whether a parameter is there, empty perhaps.

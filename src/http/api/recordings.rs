@@ -29,6 +29,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
+use super::security::{Kind, of_caller};
 use super::streams::{Reader, SLOWEST_LISTENER, watched};
 use super::words::RECORDING_STATES as STATES;
 use super::{Api, Problem, words};
@@ -543,8 +544,16 @@ async fn hear(
     let found = of_call(&api, &caller, id, &query).await?;
     let recording = stored(found.recording)?;
     let cut = cut.map(|Extension(cut)| cut);
+    let played = of_caller(Kind::RecordingPlayed, &caller)
+        .about("call", id)
+        .with(json!({ "leg": leg.as_str() }));
     let to = (Reader::Login(caller), cut);
-    play(&api, id, leg, &recording, &query, (&method, &headers), to).await
+    let response = play(&api, id, leg, &recording, &query, (&method, &headers), to).await?;
+    if method != Method::HEAD && response.status().is_success() {
+        let what = format!("{id} {}", leg.as_str());
+        api.security.note_once(&what, played);
+    }
+    Ok(response)
 }
 
 /// The recording, or the part of it that is asked for.

@@ -54,7 +54,8 @@ pub struct SessionShown {
 }
 
 impl SessionShown {
-    fn of(row: SessionRow, caller: &Caller) -> Self {
+    /// As the one who asks sees it.
+    pub fn of(row: SessionRow, caller: &Caller) -> Self {
         Self {
             current: caller.via == Via::Session(row.session_id),
             id: row.session_id,

@@ -14,6 +14,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, nothing, of_call, put_private};
+use super::security::{Kind, of_caller};
 use super::{Api, Problem, words};
 use crate::domain::transcript::{self, Segment, Word};
 use crate::store::transcribed::{JobRow, MatchRow, TranscriptRow};
@@ -302,6 +303,8 @@ async fn read(
         None
     };
     let (row, segments) = there.ok_or_else(|| not_there(found.job))?;
+    let event = of_caller(Kind::TranscriptRead, &caller).about("call", id);
+    api.security.note_once(&id.to_string(), event);
     let text = match format {
         Format::Json => {
             let mut response = Json(Transcript::of(row, segments)).into_response();

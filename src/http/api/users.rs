@@ -14,8 +14,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::access::{Access, Caller};
+use super::auth::{confirm_password, refuse_weak};
 use super::body::{Input, given};
 use super::code::Code;
 use super::etag::{Tag, Tagged, created_below};
@@ -23,9 +25,11 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Query};
+use super::recovery::take_access;
+use super::security::{Kind, of_caller};
 use super::{Api, Message, Problem, shown, words};
-use crate::domain::UserId;
 use crate::domain::account::{EMAIL_MAX, is_email, is_username};
+use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Request};
 use crate::store::users::{NewUser, Taken, UserChange, UserRow};
@@ -42,13 +46,16 @@ pub fn operations() -> Vec<Operation> {
             .problems(&[400]),
         Operation::post(ALL, "createUser", create)
             .tagged("users", "Add an account")
-            .about("Names and e-mail addresses that differ from another account's in case only are taken.")
+            .about(
+                "Names and e-mail addresses that differ from another account's in case only are taken. An API key, or a \
+                 session that has not just logged in, makes sellers only.",
+            )
             .body(&NEW_USER)
             .example(
                 r#"{"username": "seller_carol", "email": "carol@leads.example", "password": "a long password", "role": "user"}"#,
             )
             .answers::<User>(201, "The new account.")
-            .problems(&[409]),
+            .problems(&[403, 409]),
         Operation::get(ONE, "getUser", read)
             .tagged("users", "Read an account")
             .answers::<User>(200, "The account."),
@@ -56,7 +63,8 @@ pub fn operations() -> Vec<Operation> {
             .tagged("users", "Change an account")
             .about(
                 "The name cannot be changed; the password has an address of its own. Another role, or a status other \
-                 than active, ends the account's sessions. The last active administrator stays one.",
+                 than active, ends the account's sessions and revokes its API keys for good. Another role needs a session \
+                 that has just logged in (403 `fresh_login_required`). The last active administrator stays one.",
             )
             .body(&USER_CHANGE)
             .example(r#"{"status": "suspended"}"#)
@@ -64,11 +72,16 @@ pub fn operations() -> Vec<Operation> {
             .problems(&[403, 409, 412]),
         Operation::put("/api/admin/users/{id}/password", "setUserPassword", set_password)
             .tagged("users", "Set an account's password")
-            .about("Ends all sessions of the account.")
+            .about(
+                "Ends all sessions of the account and revokes its API keys. With `mustChangePassword` the password is for \
+                 one log-in, which can do nothing but change it. For your own account `currentPassword` is needed; PUT \
+                 /api/auth/password is the usual way, and keeps your keys.",
+            )
+            .fresh()
             .body(&NEW_PASSWORD)
             .example(r#"{"password": "another long password"}"#)
             .answers::<Message>(200, "The password is changed.")
-            .problems(&[412]),
+            .problems(&[403, 409, 412]),
         Operation::delete(ONE, "deleteUser", delete)
             .tagged("users", "Delete an account")
             .about(
@@ -107,6 +120,10 @@ const PASSWORD: Field = Field::text("password", 8, 1_000, Rule::Secret);
 const FULL_NAME: Field = Field::line("fullName", 0, 100).nullable();
 const COMPANY_NAME: Field = Field::line("companyName", 0, 100).nullable();
 
+const MUST_CHANGE: Field = Field::flag("mustChangePassword")
+    .default("false")
+    .about("The password is for one log-in, and must be changed there.");
+
 static NEW_USER: Form = Form {
     name: "NewUser",
     fields: &[
@@ -117,6 +134,7 @@ static NEW_USER: Form = Form {
         Field::choice("status", STATUSES).default("\"active\""),
         FULL_NAME,
         COMPANY_NAME,
+        MUST_CHANGE,
     ],
     unknown: Unknown::Refuse,
     at_least_one: false,
@@ -137,7 +155,13 @@ static USER_CHANGE: Form = Form {
 
 static NEW_PASSWORD: Form = Form {
     name: "NewPassword",
-    fields: &[PASSWORD.required()],
+    fields: &[
+        PASSWORD.required(),
+        MUST_CHANGE,
+        Field::text("currentPassword", 0, 1_000, Rule::Secret)
+            .nullable()
+            .about("Yours, where the account is your own."),
+    ],
     unknown: Unknown::Refuse,
     at_least_one: false,
 };
@@ -152,6 +176,7 @@ struct GivenUser {
     status: String,
     full_name: Option<String>,
     company_name: Option<String>,
+    must_change_password: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,8 +192,11 @@ struct ChangedUser {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct NewPassword {
     password: String,
+    must_change_password: bool,
+    current_password: Option<String>,
 }
 
 /// An account.
@@ -226,6 +254,11 @@ async fn create(
     caller: Caller,
     Input(new): Input<GivenUser>,
 ) -> Result<Response, Problem> {
+    if new.role != Role::User.as_str() {
+        // Else a key, or a stolen cookie, would make itself an administrator.
+        caller.check_fresh()?;
+    }
+    refuse_weak(&api, "password", &new.password, (&new.username, &new.email))?;
     let hash = hashed(new.password).await?;
     let request = api.store.request(caller.reach()).await?;
     request.lock_users().await?;
@@ -239,6 +272,7 @@ async fn create(
             status: &new.status,
             full_name: new.full_name.as_deref(),
             company_name: new.company_name.as_deref(),
+            must_change_password: new.must_change_password,
         })
         .await?;
     let user = User::of(row);
@@ -263,6 +297,13 @@ async fn update(
     let id = UserId(id);
     let request = api.store.request(caller.reach()).await?;
     let before = lock(&request, id, &headers).await?;
+    if change
+        .role
+        .as_ref()
+        .is_some_and(|role| *role != before.role)
+    {
+        caller.check_fresh()?;
+    }
     let email = change.email.as_deref();
     if email.is_some_and(|email| email != before.email) {
         refuse_taken(&request, None, email, Some(id)).await?;
@@ -284,7 +325,7 @@ async fn update(
         keep_an_admin(&request, id).await?;
     }
     if user.role != before.role || (user.status != before.status && user.status != "active") {
-        request.end_sessions_of(id).await?;
+        take_access(&request, id).await?;
     }
     note(&request, &caller, "update", Some(&before), Some(&user)).await?;
     request.commit().await?;
@@ -299,19 +340,36 @@ async fn set_password(
     Input(new): Input<NewPassword>,
 ) -> Result<Json<Message>, Problem> {
     let id = UserId(id);
-    // Hashed before the lock is taken, and only for an account that is there.
-    if api.store.user(caller.reach(), id).await?.is_none() {
-        return Err(Problem::not_found("user"));
+    // Hashed before the lock is taken, and only for an account that is there and as expected.
+    let found = api.store.user(caller.reach(), id).await?;
+    let found = User::of(found.ok_or_else(|| Problem::not_found("user"))?);
+    found.tag().check(&headers)?;
+    if id == caller.user_id {
+        let Some(current) = &new.current_password else {
+            return Err(Problem::forbidden(
+                Code::CurrentPasswordRequired,
+                "This is your own account: give `currentPassword` too, or use PUT /api/auth/password.",
+            ));
+        };
+        confirm_password(&api, &caller, "currentPassword", current).await?;
     }
+    let of = (found.username.as_str(), found.email.as_str());
+    refuse_weak(&api, "password", &new.password, of)?;
     let hash = hashed(new.password).await?;
     let request = api.store.request(caller.reach()).await?;
     let user = lock(&request, id, &headers).await?;
-    request.set_password(id, &hash).await?;
-    request.end_sessions_of(id).await?;
+    request
+        .set_password(id, &hash, new.must_change_password)
+        .await?;
+    let (sessions, keys) = take_access(&request, id).await?;
     note(&request, &caller, "set_password", Some(&user), Some(&user)).await?;
     request.commit().await?;
+    let event = of_caller(Kind::PasswordSet, &caller).about("user", id.0);
+    api.security.note(event.with(
+        json!({ "username": user.username, "mustChangePassword": new.must_change_password }),
+    ));
     Ok(Json(Message::new(format!(
-        "The password of {} is changed; its sessions have ended.",
+        "The password of {} is changed; {sessions} sessions have ended, {keys} API keys are revoked.",
         user.username
     ))))
 }

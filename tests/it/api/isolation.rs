@@ -95,6 +95,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
                        '{mark}')"#
     ))
     .await;
+    fill_access(server, user, mark).await;
     fill_recording(server, user, mark).await;
     let mut things = Things::from([("user", i64::from(user)), ("client", 1), ("server", 1)]);
     for (name, sql) in [
@@ -120,6 +121,21 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
         things.insert(name, id);
     }
     things
+}
+
+/// What opens the seller's account, and what was noted of it.
+async fn fill_access(server: &ApiServer, user: i32, mark: &str) {
+    let sql = format!(
+        r#"insert into api_key_networks (key_id, user_id, network)
+               select key_id, {user}, '{mark}' from api_keys where user_id = {user};
+           insert into totp_secrets (user_id, sealed) values ({user}, convert_to('{mark}', 'UTF8'));
+           insert into recovery_codes (user_id, hash) values ({user}, convert_to('{mark}', 'UTF8'));
+           insert into security_events (at, event, actor_id, actor, actor_role, via, user_id, object_type, object_id,
+                   detail, request_id, address, user_agent)
+               values (now(), 'recording_played', {user}, '{mark}', 'user', '{mark}', {user}, 'call', '1',
+                       '{{"mark": "{mark}"}}', '{mark}', '{mark}', '{mark}')"#
+    );
+    server.db.run(&sql).await;
 }
 
 /// A recording of the seller's call under way, with its transcript.
@@ -293,6 +309,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
 
 const NARROWS: &[&str] = &[
     "action",
+    "address",
     "at",
     "attempt",
     "call_status",
@@ -301,6 +318,7 @@ const NARROWS: &[&str] = &[
     "cursor",
     "download",
     "end_date",
+    "event",
     "format",
     "from",
     "group_by",
@@ -805,6 +823,7 @@ const KNOWN_MIGHTY: &[&str] = &[
     "drop_history_month",
     "ensure_call_log_partitions",
     "history_strays",
+    "history_strays_of_all",
     "link_exists",
     "lock_calls_of_campaign",
     "make_history_month",

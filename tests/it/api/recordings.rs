@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::campaigns::CAMPAIGNS;
 use crate::support::api::{Answer, ApiClient, ApiServer};
+use crate::support::eventually;
 
 const ALICE: i32 = 3;
 const BOB: i32 = 4;
@@ -1308,4 +1309,39 @@ async fn what_failed_is_tried_again_and_nothing_else() {
     assert_eq!(audited, "retry staff 3 failed queued hi It was Hindi");
     let alice = server.login("alice").await;
     alice.post(&retry, json!({})).await.expect(403);
+}
+
+#[tokio::test]
+async fn who_heard_and_read_a_call_is_noted_for_its_seller() {
+    let server = ApiServer::start().await;
+    let (alice, staff) = (server.login("alice").await, server.login("staff").await);
+    let (call, recording) = recorded(&server, 3).await;
+    said(&server, recording, &[("agent", "en", "good morning")]).await;
+    let all = format!("/api/admin/logs/{call}");
+    // A player asks for pieces; what sends nothing plays nothing.
+    let path = format!("{all}/recording");
+    hear(&staff, Method::HEAD, &path, &[]).await;
+    for range in ["bytes=0-9", "bytes=10-19", "bytes=5-"] {
+        hear(&staff, Method::GET, &path, &[("range", range)]).await;
+    }
+    hear(&alice, Method::GET, &audio(call), &[]).await;
+    staff.get(&format!("{all}/transcript")).await.expect(200);
+    let events = "select count(*) from security_events where event in ('recording_played', 'transcript_read')";
+    eventually("three events", async || {
+        server.db.one::<i64>(events).await == 3
+    })
+    .await;
+    for (event, expected) in [
+        ("recording_played", vec!["alice", "staff"]),
+        ("transcript_read", vec!["staff"]),
+    ] {
+        let path = format!("/api/auth/security-events?event={event}");
+        let seen = alice.get(&path).await.expect(200);
+        let items = seen["items"].as_array().expect("events");
+        let actors: Vec<&str> = items.iter().map(|e| e["actor"].as_str().unwrap()).collect();
+        assert_eq!(actors, expected, "{event}");
+        let id = json!(call.to_string());
+        assert!(items.iter().all(|e| e["objectId"] == id), "{seen}");
+        assert!(items.iter().all(|e| e["userId"] == 3), "{seen}");
+    }
 }

@@ -625,6 +625,7 @@ async fn the_command_line_minds_the_same_names_and_notes_what_it_makes() {
         status: "active",
         full_name: None,
         company_name: None,
+        must_change_password: false,
     };
     let taken = users::create(&mut owner, &user).await;
     assert!(matches!(taken, Err(users::Error::Taken("username"))));

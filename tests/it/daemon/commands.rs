@@ -46,3 +46,127 @@ async fn a_command_that_fails_on_a_right_schema_tells_its_own_failure() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("there is no user"), "{said}");
 }
+
+/// A login that has the three roles and nothing else, and how to reach the database with it.
+async fn plain_login(db: &TestDb) -> (String, String) {
+    let name = format!(
+        "plain_{}",
+        db.one::<String>("select current_database()::text").await
+    );
+    db.run(&format!(
+        "create role {name} login; grant capconduit_app, capconduit_api, capconduit_admin to {name}"
+    ))
+    .await;
+    let url = db.url.replace("user=postgres", &format!("user={name}"));
+    (name, url)
+}
+
+#[tokio::test]
+async fn the_daemon_works_with_a_login_that_owns_nothing() {
+    let db = TestDb::empty().await;
+    let world = TestDb::new().await;
+    let (name, url) = plain_login(&world).await;
+    // The owner migrates and makes the account; the daemon has its own login.
+    let migrated = DaemonSettings::new("a", "host=/nowhere dbname=none")
+        .with("DATABASE__MIGRATE_URL", &db.url)
+        .command("migrate")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&migrated.stdout).into_owned();
+    assert!(
+        migrated.status.success() && said.contains("schema is at version"),
+        "{said}"
+    );
+
+    let settings = DaemonSettings::new("a", &url).with("DATABASE__MIGRATE_URL", &world.url);
+    let made = settings
+        .command("user")
+        .args([
+            "create",
+            "carol",
+            "--email",
+            "c@example.com",
+            "--role",
+            "admin",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    let password = said.split("only here: ").nth(1).expect("a password");
+    let password = password.lines().next().expect("a line");
+    assert!(
+        said.contains("which the first log-in must change"),
+        "{said}"
+    );
+
+    let daemon = settings.start();
+    daemon.wait_component("database", "ready").await;
+    daemon.wait_component("schema", "\"ready\"").await;
+    let api = format!("http://{}", daemon.http);
+    let body = serde_json::json!({"username": "carol", "password": password});
+    let client = reqwest::Client::new();
+    let answer = client
+        .post(format!("{api}/api/auth/login"))
+        .json(&body)
+        .send();
+    let answer = answer.await.expect("answers");
+    assert_eq!(answer.status().as_u16(), 200);
+    let answer: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["required"], "password_change");
+    let refused = daemon.route("1.1", &[]).await.expect("answers");
+    assert!(format!("{refused:?}").contains("REJECT"), "{refused:?}");
+    // The event is written before the daemon ends.
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.ended().await, Some(0));
+    let events: i64 = world
+        .one("select count(*) from security_events where event = 'login'")
+        .await;
+    assert_eq!(events, 1);
+
+    let check = |settings: &DaemonSettings| {
+        let output = settings.command("check").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = check(&settings);
+    assert!(said.contains(&format!("{name} owns nothing")), "{said}");
+    let said = check(&DaemonSettings::new("a", &world.url));
+    assert!(
+        said.contains("note  database login: postgres") && said.contains("is a superuser"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_password_of_the_command_line_takes_all_access_and_is_for_one_login() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into users (username, email, password_hash, role, status)
+             values ('carol', 'c@example.com', 'x', 'user', 'active');
+         insert into api_keys (user_id, name, prefix, secret_hash, scopes) values (1, 'a', 'a', '', '{read}');
+         insert into totp_secrets (user_id, sealed, confirmed_at) values (1, '', now());
+         insert into recovery_codes (user_id, hash) values (1, '')",
+    )
+    .await;
+    let settings = DaemonSettings::new("a", &db.url);
+    let run = |words: &[&str]| settings.command("user").args(words).output().unwrap();
+    let said = run(&["password", "carol"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("1 API keys are revoked"), "{said}");
+    let taken: bool = db
+        .one("select bool_and(must_change_password) and bool_and(revoked_at is not null) from users, api_keys")
+        .await;
+    assert!(taken);
+    assert!(run(&["reset-second-factor", "carol"]).status.success());
+    let left: i64 = db
+        .one("select (select count(*) from totp_secrets) + (select count(*) from recovery_codes)")
+        .await;
+    assert_eq!(left, 0);
+    let again = run(&["reset-second-factor", "carol"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(said.contains("has no second factor"), "{said}");
+    let audited: String = db
+        .one("select string_agg(action || ' ' || object_type, ', ' order by audit_id) from audit_log")
+        .await;
+    assert_eq!(audited, "change_password user, reset second_factor");
+}

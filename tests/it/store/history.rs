@@ -446,7 +446,8 @@ async fn old_and_new(db: &TestDb) {
              insert into decisions (call_id, attempt, node_name, decided_at, verdict, reason)
              values (1, 1, 'a', '{at}', 'REJECT', 'did_not_found');
              insert into audit_log (at, actor, via, action, object_type, object_id)
-             values ('{at}', 'a', 'cli', 'create', 'user', '1')"
+             values ('{at}', 'a', 'cli', 'create', 'user', '1');
+             insert into security_events (at, event) values ('{at}', 'login')"
         ))
         .await;
     }

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use capconduit::domain::Claims;
+use capconduit::domain::weak_password::PasswordRule;
+use capconduit::domain::{Claims, SecondFactor};
 use capconduit::http;
+pub use capconduit::http::api::Accounts;
 use capconduit::http::api::Settings;
+use capconduit::sealing::{SealingKey, SealingKeys};
 use capconduit::storage::{self, Storage};
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
@@ -57,6 +60,29 @@ pub fn settings() -> Settings {
         internal_apart: false,
         quotas: http::api::Quotas::default(),
         claims: Claims::Open,
+        accounts: accounts(),
+    }
+}
+
+pub const SEALING_KEY: &str = "a key of the tests, as long as one must be";
+
+pub fn sealing_keys(current: &str, previous: Option<&str>) -> Arc<SealingKeys> {
+    Arc::new(SealingKeys {
+        current: SealingKey::new(current),
+        previous: previous.map(SealingKey::new),
+    })
+}
+
+pub fn accounts() -> Accounts {
+    Accounts {
+        key_default: Duration::from_secs(90 * 86_400),
+        key_max: Duration::from_secs(365 * 86_400),
+        password_rule: PasswordRule {
+            min_length: 8,
+            refuse_common: true,
+        },
+        second_factor: SecondFactor::Optional,
+        sealing_key: Some(sealing_keys(SEALING_KEY, None)),
     }
 }
 

@@ -1,0 +1,210 @@
+//! What concerns security, as people read it.
+
+use axum::Json;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::access::{Access, Caller};
+use super::audit::{day, start_of};
+use super::cursor::{self, ListPart, Mark};
+use super::moment::Moment;
+use super::operation::Operation;
+use super::query::{Parameter, ParameterKind, Query, parameter};
+use super::security::Kind;
+use super::{Api, Problem};
+use crate::domain::Role;
+use crate::store::security::{SecurityFilter, SecurityRow};
+
+/// The operations on security events.
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/auth/security-events", "listOwnSecurityEvents", own)
+            .tagged("auth", "List your security events")
+            .about(
+                "Your log-ins and what you or your programs heard, read, searched and exported; of a seller also who \
+                 else did so with its calls. Where others were is not shown. What was changed stands in the audit log.",
+            )
+            .access(Access::SignedIn)
+            .session_only()
+            .query(&FILTERS)
+            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first.")
+            .problems(&[400]),
+        Operation::get("/api/admin/security-events", "listSecurityEvents", all)
+            .tagged("audit", "List security events")
+            .about(
+                "Log-ins, failures and locks, first uses of an API key from a network, recordings played, transcripts \
+                 read and searched, exports. Staff sees those of sellers, of strangers and its own.",
+            )
+            .access(Access::Staff)
+            .query(&FILTERS)
+            .query(&OF_WHOM)
+            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first.")
+            .problems(&[400]),
+    ]
+}
+
+/// The names of all kinds, as a filter takes them.
+const EVENTS: &[&str] = &{
+    let mut names = [""; Kind::ALL.len()];
+    let mut n = 0;
+    while n < names.len() {
+        names[n] = Kind::ALL[n].as_str();
+        n += 1;
+    }
+    names
+};
+
+const FILTERS: [Parameter; 5] = [
+    parameter(
+        "cursor",
+        ParameterKind::Text,
+        "`nextCursor` of the page before. Without it, the newest events.",
+    ),
+    parameter(
+        "per_page",
+        ParameterKind::Integer,
+        "Events on a page, at most 200; 50 unless said.",
+    ),
+    parameter("event", ParameterKind::Choice(EVENTS), "Only such events."),
+    parameter(
+        "start_date",
+        ParameterKind::Moment,
+        "Only events on or after this day (UTC), as 2026-01-31.",
+    ),
+    parameter(
+        "end_date",
+        ParameterKind::Moment,
+        "Only events on or before this day (UTC), as 2026-01-31.",
+    ),
+];
+
+const OF_WHOM: [Parameter; 4] = [
+    parameter(
+        "user_id",
+        ParameterKind::Integer,
+        "Only what concerns this seller.",
+    ),
+    parameter(
+        "actor_id",
+        ParameterKind::Integer,
+        "Only what this account did.",
+    ),
+    parameter(
+        "actor",
+        ParameterKind::Text,
+        "Only what the account of this name did.",
+    ),
+    parameter(
+        "address",
+        ParameterKind::Text,
+        "Only what came from this address.",
+    ),
+];
+
+/// A security event.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityEntry {
+    id: i64,
+    at: Moment,
+    /// `login`, `login_failed`, …
+    event: String,
+    /// Account that did it; null: nobody who was known.
+    actor_id: Option<i32>,
+    actor: Option<String>,
+    /// How it was let in: `session:<id>`, `key:<id>`.
+    via: Option<String>,
+    /// The seller whom it concerns.
+    user_id: Option<i32>,
+    /// What it was about: `call`, `key`, `user`.
+    object_type: Option<String>,
+    object_id: Option<String>,
+    /// What else there is to know: reason, filter, network. Never a secret.
+    detail: Option<Value>,
+    request_id: Option<String>,
+    address: Option<String>,
+    /// What the client called itself.
+    user_agent: Option<String>,
+}
+
+impl SecurityEntry {
+    fn of(row: SecurityRow, caller: &Caller) -> Self {
+        let whole = caller.role != Role::User || row.actor_id == Some(caller.user_id.0);
+        Self {
+            id: row.event_id,
+            at: Moment(row.at),
+            event: row.event,
+            actor_id: row.actor_id,
+            actor: row.actor,
+            via: row.via.filter(|_| whole),
+            user_id: row.user_id,
+            object_type: row.object_type,
+            object_id: row.object_id,
+            detail: row.detail,
+            request_id: row.request_id.filter(|_| whole),
+            address: row.address.filter(|_| whole),
+            user_agent: row.user_agent.filter(|_| whole),
+        }
+    }
+}
+
+async fn own(
+    State(api): State<Api>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
+    let filter = SecurityFilter {
+        own: Some(caller.user_id.0),
+        ..SecurityFilter::default()
+    };
+    page(&api, &caller, &query, filter).await
+}
+
+async fn all(
+    State(api): State<Api>,
+    caller: Caller,
+    query: Query,
+) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
+    let filter = SecurityFilter {
+        user_id: query.id("user_id"),
+        actor_id: query.id("actor_id"),
+        actor: query.checked("actor", 100)?,
+        address: query.checked("address", 100)?,
+        seen_by_staff: (caller.role == Role::Staff).then_some(caller.user_id.0),
+        ..SecurityFilter::default()
+    };
+    page(&api, &caller, &query, filter).await
+}
+
+async fn page(
+    api: &Api,
+    caller: &Caller,
+    query: &Query,
+    filter: SecurityFilter<'_>,
+) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
+    let per_page = query.per_page(50)?;
+    let filter = SecurityFilter {
+        before: cursor::read_id(query, Mark::SECURITY)?,
+        event: query.choice("event", EVENTS)?,
+        from: day(query, "start_date")?.map(start_of),
+        // The last day there is has no day after it: then nothing ends the time asked for.
+        to: day(query, "end_date")?
+            .and_then(|day| day.tomorrow().ok())
+            .map(start_of),
+        ..filter
+    };
+    // One more than asked for tells whether there is another page.
+    let rows = api
+        .store
+        .security_events(caller.reach(), &filter, per_page + 1)
+        .await?;
+    Ok(Json(ListPart::of(
+        rows,
+        per_page,
+        None,
+        |row| cursor::after_id(Mark::SECURITY, row.event_id),
+        |row| SecurityEntry::of(row, caller),
+    )))
+}
