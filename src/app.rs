@@ -30,7 +30,7 @@ use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, sys
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
-use crate::{agi, clock, http, metrics};
+use crate::{agi, clock, erasure, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -129,6 +129,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let components = [database, schema, clock];
     spawn_looks_at_database(&mut supervisor, &store, components);
     spawn_repairs(&mut supervisor, engine, &store, &config);
+    spawn_erasures(&mut supervisor, &config, storage.clone(), &store);
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
@@ -245,6 +246,20 @@ fn storage_settings(storage: &RecordingStorage) -> storage::Settings {
     }
 }
 
+/// Erasures are carried out by any daemon; files are deleted by one that collects them.
+fn spawn_erasures(
+    supervisor: &mut Supervisor,
+    config: &Config,
+    storage: Option<Storage>,
+    store: &Store,
+) {
+    let places = config.recording.directory.clone().zip(storage);
+    let places = places.map(|(directory, storage)| Places { directory, storage });
+    let stop = supervisor.signals().stop;
+    let work = erasure::run(config.node.name.clone(), store.clone(), places);
+    supervisor.spawn_until_stop("erasures", until(stop, work));
+}
+
 /// Recordings are collected, and deleted when their time is over, where Asterisk writes some.
 fn spawn_recording(
     supervisor: &mut Supervisor,
@@ -261,8 +276,20 @@ fn spawn_recording(
     supervisor.spawn_until_stop("recordings", until(stop.clone(), collector.run()));
     supervisor.spawn_until_stop(
         "retention",
-        until(stop, recording::retention::run(places, store.clone())),
+        until(
+            stop,
+            recording::retention::run(places, store.clone(), retention_limits(config)),
+        ),
     );
+}
+
+/// How long recordings are kept, whatever their campaigns say.
+fn retention_limits(config: &Config) -> recording::retention::Limits {
+    let days = |days: Option<u32>| days.and_then(|days| i32::try_from(days).ok());
+    recording::retention::Limits {
+        fewest: days(config.recording.retention_min_days),
+        most: days(config.recording.retention_max_days),
+    }
 }
 
 /// What transcribing needs to know of the configuration.

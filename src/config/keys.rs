@@ -107,6 +107,8 @@ pub const KEYS: &[Key] = &[
     key("recording.s3_region", Fallback::Value("us-east-1")),
     key("recording.s3_access_key_id", Fallback::Nothing),
     secret("recording.s3_secret_access_key", Fallback::Nothing),
+    optional_number("recording.retention_min_days", 1, 36_500),
+    optional_number("recording.retention_max_days", 1, 36_500),
     key("transcription.worker", Fallback::Nothing),
     number("transcription.workers", "1", 1, 64),
     number("transcription.worker_memory_mib", "4096", 384, 262_144),

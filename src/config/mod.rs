@@ -178,6 +178,10 @@ pub struct Recording {
     pub directory: Option<PathBuf>,
     /// Where finished ones are kept.
     pub storage: Option<RecordingStorage>,
+    /// Days they are kept at least, whatever their campaign says.
+    pub retention_min_days: Option<u32>,
+    /// Days they are kept at most.
+    pub retention_max_days: Option<u32>,
 }
 
 /// Where finished recordings are kept.
@@ -579,7 +583,22 @@ impl Reader<'_> {
                 .as_ref()
                 .map(|d| RecordingStorage::Directory(d.join("stored"))),
         };
-        Some(Recording { directory, storage })
+        let mut days = |path| self.number(path).and_then(|n| u32::try_from(n).ok());
+        let retention_min_days = days("recording.retention_min_days");
+        let retention_max_days = days("recording.retention_max_days");
+        if let (Some(fewest), Some(most)) = (retention_min_days, retention_max_days)
+            && fewest > most
+        {
+            let path = "recording.retention_min_days";
+            let message = "must not be more than recording.retention_max_days";
+            self.note(path, self.origin(path), message);
+        }
+        Some(Recording {
+            directory,
+            storage,
+            retention_min_days,
+            retention_max_days,
+        })
     }
 
     fn transcription(&mut self) -> Option<Transcription> {

@@ -14,6 +14,7 @@ mod clients;
 mod decisions;
 mod dids;
 mod docs;
+mod erasures;
 mod etag;
 mod events;
 mod export;
@@ -159,6 +160,7 @@ fn operations() -> Vec<Operation> {
         statistics::operations(),
         decisions::operations(),
         audit::operations(),
+        erasures::operations(),
         internal::operations(),
     ]
     .into_iter()

@@ -6,6 +6,7 @@ mod clients;
 mod contract;
 mod dids;
 mod document;
+mod erasures;
 mod events;
 mod insight;
 mod internal;
