@@ -33,7 +33,8 @@ pub mod sql {
 pub const STATES: [&str; 4] = ["queued", "running", "waiting", "done"];
 
 /// Steps change rows of tables that calls use: rather tried again than waited for.
-const PATIENT: &str = "begin; set local statement_timeout = '20s'; set local lock_timeout = '200ms'";
+const PATIENT: &str =
+    "begin; set local statement_timeout = '20s'; set local lock_timeout = '200ms'";
 
 /// A key for one erasure, and what it looks for.
 #[derive(Clone)]
@@ -211,7 +212,11 @@ impl Step {
 impl Request {
     /// Makes a request, for the daemon to carry out.
     pub async fn create_erasure(&self, new: &NewErasure<'_>) -> Result<ErasureRow, Error> {
-        let kind = if new.account.is_some() { "seller" } else { "caller" };
+        let kind = if new.account.is_some() {
+            "seller"
+        } else {
+            "caller"
+        };
         let row = self
             .one(
                 sql::CREATE,

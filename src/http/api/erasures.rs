@@ -2,10 +2,10 @@
 //!
 //! Invariant: the number that is to be erased is kept nowhere, neither in the request nor in the audit log.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -24,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::access::{Access, Caller, still_holds};
+use super::callers::CallersShown;
 use super::live::CallState;
 use super::moment::Moment;
 use super::operation::Operation;
@@ -460,6 +461,7 @@ async fn look(
 struct Listener {
     api: Api,
     caller: Caller,
+    callers: CallersShown,
     news: News,
     next: VecDeque<Event>,
     heartbeat: Interval,
@@ -515,7 +517,7 @@ impl Listener {
                 Event::default()
                     .id(id)
                     .event(happening.event)
-                    .data(happening.data.to_string()),
+                    .data(self.callers.event(happening.data.clone()).to_string()),
             );
         }
     }
@@ -523,6 +525,7 @@ impl Listener {
     fn catch_up(&mut self, missed: u64) {
         let (snapshot, news) = self.api.events.rejoin(Self::tenant(&self.caller));
         self.news = news;
+        let snapshot = self.callers.event(snapshot);
         let lagged = json!({ "missed": missed });
         self.next
             .push_back(Event::default().event("lagged").data(lagged.to_string()));
@@ -531,7 +534,9 @@ impl Listener {
 
     /// The login is as it was. A database that does not answer ends no stream.
     async fn is_still_admitted(&self) -> bool {
-        still_holds(&self.api, &self.caller).await.unwrap_or(true)
+        let holds = still_holds(&self.api, &self.caller).await.unwrap_or(true);
+        let callers = CallersShown::to(&self.api, &self.caller).await;
+        holds && callers.map_or(true, |callers| callers == self.callers)
     }
 }
 
@@ -546,13 +551,16 @@ async fn events(
     caller: Caller,
     ending: Option<Extension<Ending>>,
 ) -> Result<Response, Problem> {
+    let callers = CallersShown::to(&api, &caller).await?;
     let seat = api.events.take_seat(caller.user_id)?;
     let (snapshot, news) = api.events.join(Listener::tenant(&caller)).await?;
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.reset();
+    let snapshot = callers.event(snapshot);
     let listener = Listener {
         caller,
+        callers,
         news,
         next: VecDeque::from([snapshot_event(&snapshot)]),
         heartbeat,

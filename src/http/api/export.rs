@@ -14,6 +14,7 @@ use futures_util::stream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -94,12 +95,14 @@ struct Export {
     order: Order,
     /// Also tells whose calls they are.
     for_staff: bool,
+    callers: CallersShown,
     after: Option<Position>,
     over: bool,
     _permit: SemaphorePermit<'static>,
 }
 
 async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<Response, Problem> {
+    let callers = CallersShown::to(&api, &caller).await?;
     let (filter, _) = logs::filter(&api, &query, &caller).await?;
     let order = logs::order(&query)?;
     let Ok(Ok(permit)) = tokio::time::timeout(WAIT, UNDER_WAY.acquire()).await else {
@@ -116,6 +119,7 @@ async fn export(State(api): State<Api>, caller: Caller, query: Query) -> Result<
         filter,
         order,
         for_staff: caller.role != Role::User,
+        callers,
         after: None,
         over: false,
         _permit: permit,
@@ -167,7 +171,9 @@ impl Export {
         let rows = self.read().await?;
         self.over = (rows.len() as i64) < PIECE;
         self.after = rows.last().map(CallRow::position);
-        for row in rows {
+        for mut row in rows {
+            row.caller_id_num = self.callers.number(row.caller_id_num);
+            row.caller_id_name = self.callers.name(row.caller_id_name);
             write_call(text, &row, self.for_staff);
         }
         Ok(())

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Listed, PAGING, Query};
@@ -96,7 +97,7 @@ pub struct Target {
 }
 
 impl LiveCall {
-    fn of(row: LiveCallRow, now: Timestamp) -> Self {
+    fn of(row: LiveCallRow, now: Timestamp, callers: CallersShown) -> Self {
         let state = match &row.target {
             Some(target) if target.confirmed => CallState::Talking,
             Some(_) => CallState::Offered,
@@ -108,8 +109,8 @@ impl LiveCall {
             started_at: Moment(row.started_at),
             age_seconds: now.duration_since(row.started_at).as_secs().max(0),
             did: row.did_number,
-            caller_number: row.caller_number,
-            caller_name: row.caller_name,
+            caller_number: callers.number(row.caller_number),
+            caller_name: callers.name(row.caller_name),
             campaign: row.campaign_id.map(|id| Named {
                 id: id.0,
                 name: row.campaign_name,
@@ -143,11 +144,14 @@ async fn list(
     query: Query,
 ) -> Result<Json<Listed<LiveCall>>, Problem> {
     let page = query.page(20)?;
+    let callers = CallersShown::to(&api, &caller).await?;
     let (calls, total) = api
         .store
         .live_calls(caller.reach(), page.per_page, page.offset())
         .await?;
     let now = clock::now();
-    let calls = calls.into_iter().map(|call| LiveCall::of(call, now));
+    let calls = calls
+        .into_iter()
+        .map(|call| LiveCall::of(call, now, callers));
     Ok(Json(page.of(calls.collect(), total)))
 }

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Page, Parameter, ParameterKind, Query, parameter};
@@ -285,7 +286,7 @@ pub struct OfferOfCall {
 }
 
 impl LoggedCall {
-    fn of(row: CallRow, role: Role) -> Self {
+    fn of(row: CallRow, role: Role, callers: CallersShown) -> Self {
         Self {
             id: row.id,
             campaign: row.campaign.map(|(id, name)| CampaignOfCall { id, name }),
@@ -298,8 +299,8 @@ impl LoggedCall {
                     client_identifier,
                 }),
             incoming_did_number: row.incoming_did_number,
-            caller_id_num: row.caller_id_num,
-            caller_id_name: row.caller_id_name,
+            caller_id_num: callers.number(row.caller_id_num),
+            caller_id_name: callers.name(row.caller_id_name),
             timestamp_start: Moment(row.timestamp_start),
             timestamp_answered: row.timestamp_answered.map(Moment),
             timestamp_end: row.timestamp_end.map(Moment),
@@ -341,6 +342,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<LoggedPage>, Problem> {
     let page = query.page(50)?;
+    let callers = CallersShown::to(&api, &caller).await?;
     let (filter, words) = filter(&api, &query, &caller).await?;
     let order = order(&query)?;
     let start = match query.text("cursor") {
@@ -371,7 +373,7 @@ async fn list(
         .map(|row| write_cursor(order, row.position()));
     let mut items: Vec<LoggedCall> = rows
         .into_iter()
-        .map(|row| LoggedCall::of(row, caller.role))
+        .map(|row| LoggedCall::of(row, caller.role, callers))
         .collect();
     if let Some(words) = words {
         show_matches(&api, &caller, &mut items, &words).await?;
@@ -427,6 +429,7 @@ async fn read(
     Ids([id]): Ids<1>,
 ) -> Result<Json<LoggedCallDetails>, Problem> {
     let owner = caller.owner();
+    let callers = CallersShown::to(&api, &caller).await?;
     let row = api.store.logged_call(caller.reach(), owner, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("call"))?;
     let attempts = api
@@ -439,7 +442,7 @@ async fn read(
         .await?;
     let (recording, job) = recorded.map_or((None, None), |r| (r.recording, r.job));
     Ok(Json(LoggedCallDetails {
-        call: LoggedCall::of(row, caller.role),
+        call: LoggedCall::of(row, caller.role, callers),
         offers: attempts.into_iter().map(OfferOfCall::of).collect(),
         recording: recording.as_ref().map(RecordingOfCall::of),
         transcription: job.map(TranscriptionOfCall::of),
@@ -477,6 +480,9 @@ pub async fn filter(
     query: &Query,
     caller: &Caller,
 ) -> Result<(CallFilter, Option<String>), Problem> {
+    if query.has("caller") || query.has("q") {
+        CallersShown::to(api, caller).await?.check_search(query)?;
+    }
     let mut filter = plain_filter(query, caller)?;
     if !query.has("transcript") {
         return Ok((filter, None));

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod auth;
 mod body;
+mod callers;
 mod campaigns;
 mod clients;
 mod decisions;

@@ -90,7 +90,10 @@ async fn finish(server: &ApiServer, admin: &ApiClient, id: &Value) -> Value {
     for _ in 0..20 {
         let round = erasure::round("node", &store, Some(&places), Duration::ZERO);
         round.await.expect("works");
-        let report = admin.get(&format!("/api/admin/erasures/{id}")).await.expect(200);
+        let report = admin
+            .get(&format!("/api/admin/erasures/{id}"))
+            .await
+            .expect(200);
         if report["state"] == "done" {
             return report;
         }
@@ -131,7 +134,10 @@ async fn nothing_of_an_erased_caller_is_found_in_a_dump_or_in_the_storage() {
     let server = world().await;
     let admin = server.login("admin").await;
     let careful = admin.with_header("idempotency-key", "erase-1");
-    assert!(lines_with(&dump(&server.db), "4155550001").len() > 15, "the search finds");
+    assert!(
+        lines_with(&dump(&server.db), "4155550001").len() > 15,
+        "the search finds"
+    );
     let asked = json!({"number": NUMBER, "alsoAs": ["(415) 555-0001"], "reason": "a letter"});
     let made = careful.post("/api/admin/erasures", asked).await;
     let place = made.header("location").map(str::to_owned);
@@ -153,14 +159,24 @@ async fn nothing_of_an_erased_caller_is_found_in_a_dump_or_in_the_storage() {
     let dumped = dump(&server.db);
     let found = lines_with(&dumped, "4155550001");
     // What only contains the digits, as a part of others, is no number of hers.
-    let found: Vec<_> = found.iter().filter(|l| !l.contains("12141555500013")).collect();
+    let found: Vec<_> = found
+        .iter()
+        .filter(|l| !l.contains("12141555500013"))
+        .collect();
     assert!(found.is_empty(), "{found:#?}");
     for name in [NAME, "Eraser", "Erin"] {
-        assert!(lines_with(&dumped, name).is_empty(), "{:#?}", lines_with(&dumped, name));
+        assert!(
+            lines_with(&dumped, name).is_empty(),
+            "{:#?}",
+            lines_with(&dumped, name)
+        );
     }
     assert!(dumped.contains("12141555500013") && dumped.contains("14155550002"));
     let files = |name: &str| server.storage.path().join(name).exists();
-    assert_eq!([files("first"), files("held"), files("other")], [false, true, true]);
+    assert_eq!(
+        [files("first"), files("held"), files("other")],
+        [false, true, true]
+    );
 
     // Sums and repeated callers stay right: seven calls of one caller, two thousand of another.
     let counted: String = server
@@ -172,13 +188,18 @@ async fn nothing_of_an_erased_caller_is_found_in_a_dump_or_in_the_storage() {
         )
         .await;
     assert_eq!(counted, "7 420 0, 2000 60000 2000");
-    let pseudonym: String = server.db.one("select caller_id_num from call_logs where id = 1").await;
+    let pseudonym: String = server
+        .db
+        .one("select caller_id_num from call_logs where id = 1")
+        .await;
     assert_eq!(made["pseudonym"], pseudonym);
     // What would lead back is gone.
     let left: i64 = server
         .db
-        .one("select (select count(*) from erasure_keys) + (select count(*) from erasure_calls)
-                     + (select count(*) from idempotency_keys where idempotency_key <> 'k')")
+        .one(
+            "select (select count(*) from erasure_keys) + (select count(*) from erasure_calls)
+                     + (select count(*) from idempotency_keys where idempotency_key <> 'k')",
+        )
         .await;
     assert_eq!(left, 0);
 }
@@ -197,7 +218,10 @@ async fn a_dry_run_counts_the_same_and_changes_nothing() {
     let recordings = json!({"deleted": 0, "left": 2, "held": [2]});
     assert_eq!(report["recordings"], recordings);
     assert_eq!(server.db.one::<String>(rows).await, before);
-    let due: i64 = server.db.one("select count(*) from recordings where delete_after is not null").await;
+    let due: i64 = server
+        .db
+        .one("select count(*) from recordings where delete_after is not null")
+        .await;
     assert_eq!(due, 0);
 }
 
@@ -213,8 +237,17 @@ async fn a_call_under_way_is_erased_when_it_has_ended() {
     let round = erasure::round("node", &store, None, Duration::from_secs(3_600));
     assert_eq!(round.await.unwrap(), 0);
     let report = admin.get(&address).await.expect(200);
-    assert_eq!((&report["state"], &report["waitsFor"]), (&json!("waiting"), &json!("calls")));
-    assert_eq!(server.db.one::<String>("select caller_id_num from calls").await, NUMBER);
+    assert_eq!(
+        (&report["state"], &report["waitsFor"]),
+        (&json!("waiting"), &json!("calls"))
+    );
+    assert_eq!(
+        server
+            .db
+            .one::<String>("select caller_id_num from calls")
+            .await,
+        NUMBER
+    );
     // It ends, and its record is written as that of any call.
     server
         .db
@@ -246,13 +279,26 @@ async fn an_erasure_goes_on_where_a_killed_daemon_left_it_and_counts_nothing_twi
     let lease = Duration::from_secs(60);
     // Each step by a daemon that is killed after it: the next one has to wait for its lease to run out.
     for n in 0..60 {
-        let Some(claimed) = store.claim_erasure(&format!("node-{n}"), lease).await.unwrap() else {
+        let Some(claimed) = store
+            .claim_erasure(&format!("node-{n}"), lease)
+            .await
+            .unwrap()
+        else {
             panic!("nothing to do after {n} steps")
         };
-        assert!(store.claim_erasure("other", lease).await.unwrap().is_none(), "one holder at a time");
+        assert!(
+            store.claim_erasure("other", lease).await.unwrap().is_none(),
+            "one holder at a time"
+        );
         let step = store.erasure_step(&claimed, lease, 4).await.unwrap();
-        server.db.run("update erasures set lease_expires_at = now() - interval '1 second'").await;
-        let counted: bool = server.db.one("select counts ? 'call_logs' from erasures").await;
+        server
+            .db
+            .run("update erasures set lease_expires_at = now() - interval '1 second'")
+            .await;
+        let counted: bool = server
+            .db
+            .one("select counts ? 'call_logs' from erasures")
+            .await;
         if counted || step == capconduit::store::erasures::Step::EndOfPass {
             break;
         }
@@ -280,15 +326,33 @@ async fn nothing_of_an_erased_seller_is_found_but_sums_stay_right() {
     let address = "/api/admin/users/3/erase";
     let refused = admin.post(address, asked.clone()).await.expect(409);
     assert_eq!(refused["code"], "not_suspended");
-    admin.put("/api/admin/users/3", json!({"status": "suspended"})).await.expect(200);
+    admin
+        .put("/api/admin/users/3", json!({"status": "suspended"}))
+        .await
+        .expect(200);
     let made = admin.post(address, asked.clone()).await.expect(202);
     let report = finish(&server, &admin, &made["id"]).await;
     assert_eq!(report["recordings"]["held"], json!([2]));
     assert_eq!(report["recordings"]["deleted"], 3);
     let dumped = dump(&server.db);
-    for gone in ["alice_sells", "alice@leads.example", "Alice Seller", "Leads of Alice", "Campaign of Alice",
-                 "+18005550100", "8005550100", NAME, "Other Caller", OTHER, "192.0.2.77"] {
-        assert!(lines_with(&dumped, gone).is_empty(), "{gone}: {:#?}", lines_with(&dumped, gone));
+    for gone in [
+        "alice_sells",
+        "alice@leads.example",
+        "Alice Seller",
+        "Leads of Alice",
+        "Campaign of Alice",
+        "+18005550100",
+        "8005550100",
+        NAME,
+        "Other Caller",
+        OTHER,
+        "192.0.2.77",
+    ] {
+        assert!(
+            lines_with(&dumped, gone).is_empty(),
+            "{gone}: {:#?}",
+            lines_with(&dumped, gone)
+        );
     }
     let counted: String = server
         .db
@@ -310,10 +374,19 @@ async fn a_request_that_would_keep_the_number_or_find_too_much_is_refused() {
     let admin = server.login("admin").await;
     for (body, field) in [
         (json!({"number": "12345", "reason": "short"}), "number"),
-        (json!({"number": "call me", "reason": "no number"}), "number"),
+        (
+            json!({"number": "call me", "reason": "no number"}),
+            "number",
+        ),
         (json!({"number": NUMBER}), "reason"),
-        (json!({"number": NUMBER, "reason": "asked by +1 415 555 0001"}), "reason"),
-        (json!({"number": NUMBER, "alsoAs": ["0001"], "reason": "x"}), "alsoAs"),
+        (
+            json!({"number": NUMBER, "reason": "asked by +1 415 555 0001"}),
+            "reason",
+        ),
+        (
+            json!({"number": NUMBER, "alsoAs": ["0001"], "reason": "x"}),
+            "alsoAs",
+        ),
     ] {
         let refused = admin.post("/api/admin/erasures", body).await.expect(400);
         assert!(refused["errors"][field].is_array(), "{refused}");
@@ -321,8 +394,14 @@ async fn a_request_that_would_keep_the_number_or_find_too_much_is_refused() {
     let staff = server.login("staff").await;
     let asked = json!({"number": NUMBER, "reason": "a letter"});
     staff.post("/api/admin/erasures", asked).await.expect(403);
-    admin.put("/api/admin/users/1", json!({"fullName": "x"})).await.expect(200);
-    let own = admin.post("/api/admin/users/1/erase", json!({"reason": "x"})).await.expect(403);
+    admin
+        .put("/api/admin/users/1", json!({"fullName": "x"}))
+        .await
+        .expect(200);
+    let own = admin
+        .post("/api/admin/users/1/erase", json!({"reason": "x"}))
+        .await
+        .expect(403);
     assert_eq!(own["code"], "not_a_seller");
 }
 

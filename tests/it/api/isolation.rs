@@ -94,7 +94,12 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
     ))
     .await;
     fill_recording(server, user, mark).await;
-    let mut things = Things::from([("user", i64::from(user)), ("client", 1), ("server", 1), ("erasure", 1)]);
+    let mut things = Things::from([
+        ("user", i64::from(user)),
+        ("client", 1),
+        ("server", 1),
+        ("erasure", 1),
+    ]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
         ("campaign", "min(id)::bigint from campaigns"),

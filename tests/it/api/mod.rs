@@ -1,6 +1,7 @@
 //! The HTTP API, over HTTP.
 
 mod auth;
+mod callers;
 mod campaigns;
 mod clients;
 mod contract;

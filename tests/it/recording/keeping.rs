@@ -125,17 +125,29 @@ async fn what_a_campaign_and_the_platform_say_now_counts_for_what_is_stored() {
     let apply = async |limits| retention::apply(&store, limits, 0).await.unwrap();
     assert_eq!(apply(limits(None, Some(30))).await, 0);
     assert_eq!(kept_days(&studio).await, "30 30 3");
-    studio.world.db.run("update campaigns set recording_retention_days = 90").await;
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = 90")
+        .await;
     apply(limits(None, Some(30))).await;
     assert_eq!(kept_days(&studio).await, "30 30 3");
     apply(limits(None, Some(365))).await;
     assert_eq!(kept_days(&studio).await, "90 90 3");
-    studio.world.db.run("update campaigns set recording_retention_days = 7").await;
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = 7")
+        .await;
     apply(limits(Some(20), Some(365))).await;
     assert_eq!(kept_days(&studio).await, "20 20 3");
     apply(Limits::default()).await;
     assert_eq!(kept_days(&studio).await, "7 7 3");
-    studio.world.db.run("update campaigns set recording_retention_days = null").await;
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = null")
+        .await;
     apply(limits(Some(20), None)).await;
     assert_eq!(kept_days(&studio).await, "ever ever 3");
 }
