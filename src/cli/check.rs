@@ -749,6 +749,13 @@ async fn check_transcription(config: &Config, report: &mut Report) {
         }
         return note(what, &format!("recordings are not transcribed: {install}"));
     }
+    if let Some((language, (directory, _))) = models.first()
+        && let Ok(lacks) = models::lacks(&program, *language, directory).await
+    {
+        for lack in lacks {
+            note("transcriber sandbox", &lack);
+        }
+    }
     for (language, (directory, _)) in models {
         let what = format!("{what} {language}");
         match models::check(&program, language, &directory).await {

@@ -3,6 +3,7 @@
 //! It knows no telephony. Invariants: a recording gets one transcript, whoever dies when; what goes wrong here costs
 //! an attempt of a job at most, and nothing of a call.
 
+mod desk;
 mod ending;
 mod files;
 pub mod hearing;
