@@ -80,6 +80,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|asterisk| watcher(asterisk, &config, engine.clone()))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    for (key, remark) in &config.remarks {
+        warn!(key, "{remark}");
+    }
+    let tls = tls(&config)?;
     let http_listener = http::bind(config.http.listen, "http.listen").await?;
     let http_address = http_listener.local_addr()?;
 
@@ -108,7 +112,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     agi_ready.ready();
     let parts = (&store, &engine, &storage);
-    spawn_api(&mut supervisor, http_listener, parts, &config);
+    spawn_api(&mut supervisor, (http_listener, tls), parts, &config);
     spawn_transcription(
         &mut supervisor,
         &readiness,
@@ -182,10 +186,21 @@ pub fn store_settings(config: &Config) -> store::Settings {
     }
 }
 
+/// Certificate and key of the API, where it speaks TLS itself.
+pub fn tls(config: &Config) -> anyhow::Result<Option<http::Tls>> {
+    let Some((certificate, key)) = &config.http.tls else {
+        return Ok(None);
+    };
+    let tls = http::Tls::open(certificate, key).context(
+        "the API cannot be served with TLS: see http.tls_certificate_file and http.tls_key_file",
+    )?;
+    Ok(Some(tls))
+}
+
 /// The API is served until the drain begins; requests begun by then are finished.
 fn spawn_api(
     supervisor: &mut Supervisor,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<http::Tls>),
     (store, engine, storage): (&Store, &Engine, &Option<Storage>),
     config: &Config,
 ) {
@@ -193,14 +208,20 @@ fn spawn_api(
         connections: config.http.max_connections,
         ..http::Limits::API
     };
-    let router = http::api::router(
+    let mut router = http::api::router(
         store.clone(),
         engine.clone(),
         storage.clone(),
         api_settings(config),
     );
+    if let Some(tls) = &tls {
+        router = http::with_hsts(router);
+        let stop = supervisor.signals().stop;
+        supervisor.spawn_until_stop("certificate", tls.clone().keep_current(stop));
+    }
     let drain = supervisor.signals().drain;
-    supervisor.spawn("http", http::serve(listener, router, limits, drain));
+    let serving = http::serve_with(listener, tls, router, limits, drain);
+    supervisor.spawn("http", serving);
 }
 
 /// What keeps readiness and metrics true about the database.
@@ -370,10 +391,11 @@ fn api_settings(config: &Config) -> http::api::Settings {
             .public_url
             .as_ref()
             .map(|url| url.origin().ascii_serialization()),
-        secure_cookies: http
-            .public_url
-            .as_ref()
-            .is_some_and(|u| u.scheme() == "https"),
+        secure_cookies: http.tls.is_some()
+            || http
+                .public_url
+                .as_ref()
+                .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
         contexts: config.pjsip.contexts.clone(),
         session_idle: http.session_idle,

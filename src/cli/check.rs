@@ -31,6 +31,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut report = Report { failed: false };
     good("configuration", "is complete");
+    for (key, remark) in &config.remarks {
+        note(key, remark);
+    }
+    check_certificate(config, &mut report);
     check_database(config, &mut report).await;
     check_asterisk(config, &mut report).await;
     check_host_name(config).await;
@@ -773,6 +777,18 @@ async fn check_transcription(config: &Config, report: &mut Report) {
                 report.bad(&what, &problem, &remedy);
             }
         }
+    }
+}
+
+fn check_certificate(config: &Config, report: &mut Report) {
+    match app::tls(config) {
+        Ok(Some(_)) => good("http.tls_certificate_file", "certificate and key fit"),
+        Ok(None) => {}
+        Err(error) => report.bad(
+            "http.tls_certificate_file",
+            &format!("{error:#}"),
+            "both are PEM files that the daemon's user may read; the certificate's file holds its chain",
+        ),
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod keys;
 mod problem;
 mod reader;
+mod security;
 mod source;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What it says.
     pub log: Log,
+    /// What may be meant so and had better not: key, and what to do.
+    pub remarks: Vec<(String, String)>,
 }
 
 /// `[node]`.
@@ -99,6 +102,10 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Connections at once.
     pub max_connections: usize,
+    /// Certificate and key, where the API is served with TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// It may be reached from other hosts without TLS.
+    pub insecure: bool,
     /// Address under which browsers reach the API, if not that of the request: cookies are `Secure` if it is
     /// https.
     pub public_url: Option<Url>,
@@ -378,9 +385,12 @@ impl Reader<'_> {
             retention,
             shutdown: Shutdown { drain: drain? },
             log: log?,
+            remarks: Vec::new(),
         };
         self.refuse_shared_addresses(&config);
-        Some(config)
+        self.refuse_insecure(&config);
+        let remarks = self.remarks(&config);
+        Some(Config { remarks, ..config })
     }
 
     fn node(&mut self) -> Option<Node> {
@@ -436,6 +446,14 @@ impl Reader<'_> {
     fn http(&mut self) -> Option<Http> {
         let listen = self.address("http.listen");
         let max_connections = self.count("http.max_connections");
+        let certificate = self.path("http.tls_certificate_file");
+        let key = self.path("http.tls_key_file");
+        if certificate.is_some() != key.is_some() {
+            let path = "http.tls_certificate_file";
+            let message = "and http.tls_key_file go together: set both or neither";
+            self.note(path, self.origin(path), message);
+        }
+        let insecure = self.flag("http.insecure");
         let expected = "the http:// or https:// address under which browsers reach the API, such as \
                         https://calls.example.com";
         let public_url = self.parsed("http.public_url", expected, |text| {
@@ -460,6 +478,8 @@ impl Reader<'_> {
         Some(Http {
             listen: listen?,
             max_connections: max_connections?,
+            tls: certificate.zip(key),
+            insecure: insecure?,
             public_url,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             internal_token,

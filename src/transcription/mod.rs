@@ -170,6 +170,8 @@ impl Service {
 
     /// Transcribes until `stop`; then jobs under way are put back and transcribers ended.
     pub async fn run(self, stop: CancellationToken) {
+        // Nothing waits for it.
+        drop(tokio::task::spawn_blocking(desk::clear_away));
         let context = self.context;
         let states: Vec<Arc<AtomicU8>> = (0..context.settings.workers)
             .map(|_| Arc::default())

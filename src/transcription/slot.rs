@@ -266,7 +266,9 @@ impl Slot {
         let heard = timeout(limit, listen(process, request, progress)).await;
         let engine_version = process.engine_version.clone();
         let heard = match heard {
-            Ok(Ok(heard)) => heard.map_err(|(code, message)| Trouble::Refused(code, laid.told(&message)))?,
+            Ok(Ok(heard)) => {
+                heard.map_err(|(code, message)| Trouble::Refused(code, laid.told(&message)))?
+            }
             // In both cases it may still be at it.
             Ok(Err(death)) => {
                 self.end_worker().await;

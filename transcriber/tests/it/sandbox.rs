@@ -23,23 +23,53 @@ fn attempts(readable: &Path, parent: u32) -> Vec<(&'static str, bool)> {
     vec![
         ("read the recording at hand", fs::read(&inside).is_ok()),
         ("read another recording", fs::read(&outside).is_ok()),
-        ("read by a way around", fs::read(readable.join("../secret")).is_ok()),
+        (
+            "read by a way around",
+            fs::read(readable.join("../secret")).is_ok(),
+        ),
         ("read by a link", fs::read(readable.join("link")).is_ok()),
         ("read users", fs::read("/etc/passwd").is_ok()),
         ("list the root", fs::read_dir("/").is_ok()),
-        ("read the daemon's environment", fs::read(format!("/proc/{parent}/environ")).is_ok()),
-        ("read its own environment", fs::read("/proc/self/environ").is_ok()),
-        ("write beside the recording", fs::write(readable.join("x"), "x").is_ok()),
+        (
+            "read the daemon's environment",
+            fs::read(format!("/proc/{parent}/environ")).is_ok(),
+        ),
+        (
+            "read its own environment",
+            fs::read("/proc/self/environ").is_ok(),
+        ),
+        (
+            "write beside the recording",
+            fs::write(readable.join("x"), "x").is_ok(),
+        ),
         ("change the recording", fs::write(&inside, "x").is_ok()),
         ("remove the recording", fs::remove_file(&inside).is_ok()),
-        ("make a directory", fs::create_dir(readable.join("d")).is_ok()),
-        ("write a temporary file", fs::write(std::env::temp_dir().join("capconduit-x"), "x").is_ok()),
-        ("connect", TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()),
+        (
+            "make a directory",
+            fs::create_dir(readable.join("d")).is_ok(),
+        ),
+        (
+            "write a temporary file",
+            fs::write(std::env::temp_dir().join("capconduit-x"), "x").is_ok(),
+        ),
+        (
+            "connect",
+            TcpStream::connect(format!("127.0.0.1:{port}")).is_ok(),
+        ),
         ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
         ("send datagrams", UdpSocket::bind("127.0.0.1:0").is_ok()),
-        ("connect to a socket in the file system", UnixStream::connect(&socket).is_ok()),
-        ("start a program", Command::new("/bin/true").status().is_ok()),
-        ("end the daemon", rustix::process::test_kill_process(pid(parent)).is_ok()),
+        (
+            "connect to a socket in the file system",
+            UnixStream::connect(&socket).is_ok(),
+        ),
+        (
+            "start a program",
+            Command::new("/bin/true").status().is_ok(),
+        ),
+        (
+            "end the daemon",
+            rustix::process::test_kill_process(pid(parent)).is_ok(),
+        ),
     ]
 }
 
@@ -95,8 +125,15 @@ fn a_process_that_was_taken_over_reaches_nothing() {
             || (!is_filters && !landlock);
         assert!(excused, "{what} in {told}");
     }
-    assert_eq!(told.matches(": false").count() + told.matches(": true").count(), 19, "{told}");
-    assert_eq!(fs::read_to_string(readable.join("recording")).unwrap(), "sound");
+    assert_eq!(
+        told.matches(": false").count() + told.matches(": true").count(),
+        19,
+        "{told}"
+    );
+    assert_eq!(
+        fs::read_to_string(readable.join("recording")).unwrap(),
+        "sound"
+    );
 }
 
 #[test]
@@ -123,7 +160,9 @@ fn the_transcriber_itself_is_in_it() {
     let expected = format!("/proc/{}/statm", transcriber.pid());
     assert_eq!(open, [Path::new(&expected)]);
     let path = fixture("en_digits.wav");
-    let heard = transcriber.transcribe(&["en"], &[(&path, 0, "caller")]).done();
+    let heard = transcriber
+        .transcribe(&["en"], &[(&path, 0, "caller")])
+        .done();
     assert!(!heard.text().is_empty(), "{EN}");
 }
 
@@ -133,7 +172,9 @@ fn what_no_option_names_cannot_be_transcribed() {
     let path = directory.path().join("other.wav");
     fs::copy(fixture("en_digits.wav"), &path).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_capconduit-transcriber"));
-    command.arg("--model").arg(format!("en={}", fixture(EN).display()));
+    command
+        .arg("--model")
+        .arg(format!("en={}", fixture(EN).display()));
     let mut transcriber = Transcriber::spawn_bare(&mut command).expect_ready();
     let refused = transcriber.transcribe(&["en"], &[(&path, 0, "caller")]);
     let message = refused.failed(capconduit_transcriber_protocol::FailureCode::Unreadable);
