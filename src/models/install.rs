@@ -364,7 +364,12 @@ impl Installer {
         self.put(&new.0, &place)?;
         let before = self.point(wanted)?;
         if find(&wanted.name).is_some() {
-            let noted = sums::note(&self.directory, &wanted.name, &archive_sha256);
+            let noted = sums::note(
+                &self.directory,
+                &wanted.name,
+                &archive_sha256,
+                wanted.sha256.is_some(),
+            );
             noted.map_err(|source| self.no_sums(source))?;
         }
         download::forget(&part).await;

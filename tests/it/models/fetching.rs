@@ -230,4 +230,6 @@ async fn an_archive_of_the_catalogue_is_what_it_was_the_first_time() {
     // Whoever says what it must be is believed.
     let sum = first.archive_sha256.as_str();
     world.install_with(NAME, Some(sum)).await.unwrap();
+    std::fs::remove_dir_all(world.at(NAME)).unwrap();
+    world.install(NAME).await.unwrap();
 }
