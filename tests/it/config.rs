@@ -372,7 +372,7 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
     for key in KEYS {
         let name = key.path.rsplit('.').next().unwrap_or_default();
         let shown = match key.fallback {
-            Fallback::Value(value) if key.range.is_some() => format!("# {name} = {value}\n"),
+            Fallback::Value(value) if key.range.is_some() || value == "false" => format!("# {name} = {value}\n"),
             Fallback::Value(value) => format!("# {name} = \"{value}\"\n"),
             _ => continue,
         };
