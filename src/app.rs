@@ -33,7 +33,7 @@ use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, sys
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
-use crate::{agi, clock, config, http, metrics};
+use crate::{agi, clock, config, erasure, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -86,6 +86,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|asterisk| watcher(asterisk, &config, engine.clone()))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
+    for (key, remark) in &config.remarks {
+        warn!(key, "{remark}");
+    }
+    let tls = tls(&config)?;
     let listeners = api_listeners(&config).await?;
     let http_address = listeners.0.local_addr()?;
 
@@ -115,7 +119,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     agi_ready.ready();
     let parts = (&store, &engine, &storage);
     let proxies = readiness.component("proxies");
-    spawn_api(&mut supervisor, listeners, proxies, parts, &config);
+    spawn_api(&mut supervisor, (listeners, tls), proxies, parts, &config);
     spawn_transcription(
         &mut supervisor,
         &readiness,
@@ -136,6 +140,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let components = [database, schema, clock];
     spawn_looks_at_database(&mut supervisor, &store, components);
     spawn_repairs(&mut supervisor, engine, &store, &config);
+    spawn_erasures(&mut supervisor, &config, storage.clone(), &store);
     spawn_recording(&mut supervisor, &config, storage, &store);
     if let Some(limit) = systemd::watchdog_limit() {
         supervisor.spawn_until_stop(
@@ -209,10 +214,21 @@ pub fn owner_settings(config: &Config) -> store::Settings {
     settings
 }
 
+/// Certificate and key of the API, where it speaks TLS itself.
+pub fn tls(config: &Config) -> anyhow::Result<Option<http::Tls>> {
+    let Some((certificate, key)) = &config.http.tls else {
+        return Ok(None);
+    };
+    let tls = http::Tls::open(certificate, key).context(
+        "the API cannot be served with TLS: see http.tls_certificate_file and http.tls_key_file",
+    )?;
+    Ok(Some(tls))
+}
+
 /// The API is served until the drain begins; requests begun by then are finished.
 fn spawn_api(
     supervisor: &mut Supervisor,
-    (listener, internal): (TcpListener, Option<TcpListener>),
+    ((listener, internal), tls): ((TcpListener, Option<TcpListener>), Option<http::Tls>),
     proxies: Component,
     (store, engine, storage): (&Store, &Engine, &Option<Storage>),
     config: &Config,
@@ -225,9 +241,20 @@ fn spawn_api(
     };
     let settings = api_settings(config);
     let untrusted = settings.untrusted_proxy.clone();
-    let routers = http::api::routers(store.clone(), engine.clone(), storage.clone(), settings);
+    let mut routers = http::api::routers(store.clone(), engine.clone(), storage.clone(), settings);
     let signals = supervisor.signals();
-    let serving = http::serve(listener, routers.outside, limits, signals.drain.clone());
+    if let Some(tls) = &tls {
+        routers.outside = http::with_hsts(routers.outside);
+        let stop = signals.stop.clone();
+        supervisor.spawn_until_stop("certificate", tls.clone().keep_current(stop));
+    }
+    let serving = http::serve_with(
+        listener,
+        tls,
+        routers.outside,
+        limits,
+        signals.drain.clone(),
+    );
     let events = routers.security_events;
     supervisor.spawn("http", async move {
         serving.await;
@@ -311,6 +338,20 @@ fn storage_settings(storage: &RecordingStorage) -> storage::Settings {
     }
 }
 
+/// Erasures are carried out by any daemon; files are deleted by one that collects them.
+fn spawn_erasures(
+    supervisor: &mut Supervisor,
+    config: &Config,
+    storage: Option<Storage>,
+    store: &Store,
+) {
+    let places = config.recording.directory.clone().zip(storage);
+    let places = places.map(|(directory, storage)| Places { directory, storage });
+    let stop = supervisor.signals().stop;
+    let work = erasure::run(config.node.name.clone(), store.clone(), places);
+    supervisor.spawn_until_stop("erasures", until(stop, work));
+}
+
 /// Recordings are collected, and deleted when their time is over, where Asterisk writes some.
 fn spawn_recording(
     supervisor: &mut Supervisor,
@@ -327,8 +368,20 @@ fn spawn_recording(
     supervisor.spawn_until_stop("recordings", until(stop.clone(), collector.run()));
     supervisor.spawn_until_stop(
         "retention",
-        until(stop, recording::retention::run(places, store.clone())),
+        until(
+            stop,
+            recording::retention::run(places, store.clone(), retention_limits(config)),
+        ),
     );
+}
+
+/// How long recordings are kept, whatever their campaigns say.
+fn retention_limits(config: &Config) -> recording::retention::Limits {
+    let days = |days: Option<u32>| days.and_then(|days| i32::try_from(days).ok());
+    recording::retention::Limits {
+        fewest: days(config.recording.retention_min_days),
+        most: days(config.recording.retention_max_days),
+    }
 }
 
 /// What transcribing needs to know of the configuration.
@@ -413,10 +466,11 @@ fn api_settings(config: &Config) -> http::api::Settings {
         require_if_match: http.require_if_match,
         node: config.node.name.clone(),
         transcribes: config.transcription.workers > 0,
-        secure_cookies: http
-            .public_url
-            .as_ref()
-            .is_some_and(|u| u.scheme() == "https"),
+        secure_cookies: http.tls.is_some()
+            || http
+                .public_url
+                .as_ref()
+                .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
         forwarded_header: match http.forwarded_header {
             config::ForwardedHeader::XForwardedFor => http::api::ForwardedHeader::XForwardedFor,

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod domain;
+pub mod erasure;
 pub mod house;
 pub mod http;
 pub mod metrics;

@@ -31,6 +31,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut report = Report { failed: false };
     good("configuration", "is complete");
+    for (key, remark) in &config.remarks {
+        note(key, remark);
+    }
+    check_certificate(config, &mut report);
     check_database(config, &mut report).await;
     check_asterisk(config, &mut report).await;
     check_proxies(config);
@@ -805,6 +809,13 @@ async fn check_transcription(config: &Config, report: &mut Report) {
         }
         return note(what, &format!("recordings are not transcribed: {install}"));
     }
+    if let Some((language, (directory, _))) = models.first()
+        && let Ok(lacks) = models::lacks(&program, *language, directory).await
+    {
+        for lack in lacks {
+            note("transcriber sandbox", &lack);
+        }
+    }
     for (language, (directory, _)) in models {
         let what = format!("{what} {language}");
         match models::check(&program, language, &directory).await {
@@ -822,6 +833,18 @@ async fn check_transcription(config: &Config, report: &mut Report) {
                 report.bad(&what, &problem, &remedy);
             }
         }
+    }
+}
+
+fn check_certificate(config: &Config, report: &mut Report) {
+    match app::tls(config) {
+        Ok(Some(_)) => good("http.tls_certificate_file", "certificate and key fit"),
+        Ok(None) => {}
+        Err(error) => report.bad(
+            "http.tls_certificate_file",
+            &format!("{error:#}"),
+            "both are PEM files that the daemon's user may read; the certificate's file holds its chain",
+        ),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Command {
         /// The language that is to use it. Default: the one in its name.
         #[arg(long, value_enum)]
         language: Option<Spoken>,
-        /// Refuse an archive with another SHA-256, in hexadecimal.
+        /// Refuse an archive with another SHA-256, in hexadecimal. Needed for addresses, and for http://.
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
         /// Where models that are named are, each as NAME.zip: your own copies instead of the publisher's.
@@ -79,6 +79,7 @@ pub(super) async fn run(command: &Command, config: &Transcription) -> anyhow::Re
             let language = language.map(Language::from);
             let source = Source::parse(model)?;
             let wanted = Wanted::new(&source, mirror.as_deref(), language, sha256.as_deref())?;
+            wanted.check_origin(&source)?;
             install(&wanted, config).await
         }
         Command::Check { model } => check(model.as_deref(), config).await,
@@ -264,7 +265,7 @@ async fn install(wanted: &Wanted, config: &Transcription) -> anyhow::Result<Exit
             done.archive_sha256,
             match wanted.sha256 {
                 Some(_) => " (as demanded)",
-                None => " (not compared: none was given with --sha256)",
+                None => " (taken on trust; from now on an archive of this name must have it)",
             }
         );
     }
@@ -514,8 +515,8 @@ fn looked(directory: PathBuf, language: String, config: &Transcription) -> Looke
     let manifest = Manifest::read(&real).ok().flatten();
     let remedy = match manifest {
         Some(manifest) => format!(
-            "capconduit model install {} --language {language}",
-            manifest.url
+            "capconduit model install {} --language {language} --sha256 {}",
+            manifest.url, manifest.archive_sha256
         ),
         None if models::find(&name).is_some() => {
             format!("capconduit model install {name} --language {language}")

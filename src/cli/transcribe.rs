@@ -235,9 +235,13 @@ fn bar() -> ProgressBar {
 async fn listen(
     process: &mut Process,
     means: &Means,
-    tracks: Vec<Track>,
+    mut tracks: Vec<Track>,
     bar: &ProgressBar,
 ) -> anyhow::Result<Heard> {
+    let laid = process.lay_out(&mut tracks).await.with_context(|| {
+        let temporary = std::env::temp_dir();
+        format!("no room for a copy in {}", temporary.display())
+    })?;
     let job = Job {
         job: 1,
         languages: means.models.keys().cloned().collect(),
@@ -258,7 +262,7 @@ async fn listen(
             }
             Step::Utterance => {}
             Step::Done(heard) => return Ok(heard),
-            Step::Failed { code, message } => bail!("{message} ({})", code.as_str()),
+            Step::Failed { code, message } => bail!("{} ({})", laid.told(&message), code.as_str()),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod keys;
 mod problem;
 mod reader;
+mod security;
 mod source;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What it says.
     pub log: Log,
+    /// What may be meant so and had better not: key, and what to do.
+    pub remarks: Vec<(String, String)>,
 }
 
 /// `[node]`.
@@ -113,6 +116,10 @@ pub struct Http {
     pub max_connections: usize,
     /// Of these: from one address.
     pub connections_per_address: usize,
+    /// Certificate and key, where the API is served with TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// It may be reached from other hosts without TLS.
+    pub insecure: bool,
     /// Address under which browsers reach the API, if not that of the request: cookies are `Secure` if it is
     /// https.
     pub public_url: Option<Url>,
@@ -250,6 +257,10 @@ pub struct Recording {
     pub directory: Option<PathBuf>,
     /// Where finished ones are kept.
     pub storage: Option<RecordingStorage>,
+    /// Days they are kept at least, whatever their campaign says.
+    pub retention_min_days: Option<u32>,
+    /// Days they are kept at most.
+    pub retention_max_days: Option<u32>,
 }
 
 /// Where finished recordings are kept.
@@ -461,9 +472,12 @@ impl Reader<'_> {
             retention,
             shutdown: Shutdown { drain: drain? },
             log: log?,
+            remarks: Vec::new(),
         };
         self.refuse_shared_addresses(&config);
-        Some(config)
+        self.refuse_insecure(&config);
+        let remarks = self.remarks(&config);
+        Some(Config { remarks, ..config })
     }
 
     fn node(&mut self) -> Option<Node> {
@@ -537,6 +551,14 @@ impl Reader<'_> {
         let listen = self.address("http.listen");
         let max_connections = self.count("http.max_connections");
         let connections_per_address = self.count("http.connections_per_address");
+        let certificate = self.path("http.tls_certificate_file");
+        let key = self.path("http.tls_key_file");
+        if certificate.is_some() != key.is_some() {
+            let path = "http.tls_certificate_file";
+            let message = "and http.tls_key_file go together: set both or neither";
+            self.note(path, self.origin(path), message);
+        }
+        let insecure = self.flag("http.insecure");
         let expected = "the http:// or https:// address under which browsers reach the API, such as \
                         https://calls.example.com";
         let public_url = self.parsed("http.public_url", expected, |text| {
@@ -583,6 +605,8 @@ impl Reader<'_> {
             listen: listen?,
             max_connections: max_connections?,
             connections_per_address: connections_per_address?,
+            tls: certificate.zip(key),
+            insecure: insecure?,
             public_url,
             cors_origins: cors_origins.unwrap_or_default(),
             require_if_match: require_if_match?,
@@ -784,7 +808,22 @@ impl Reader<'_> {
                 .as_ref()
                 .map(|d| RecordingStorage::Directory(d.join("stored"))),
         };
-        Some(Recording { directory, storage })
+        let mut days = |path| self.number(path).and_then(|n| u32::try_from(n).ok());
+        let retention_min_days = days("recording.retention_min_days");
+        let retention_max_days = days("recording.retention_max_days");
+        if let (Some(fewest), Some(most)) = (retention_min_days, retention_max_days)
+            && fewest > most
+        {
+            let path = "recording.retention_min_days";
+            let message = "must not be more than recording.retention_max_days";
+            self.note(path, self.origin(path), message);
+        }
+        Some(Recording {
+            directory,
+            storage,
+            retention_min_days,
+            retention_max_days,
+        })
     }
 
     fn transcription(&mut self) -> Option<Transcription> {

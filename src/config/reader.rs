@@ -149,8 +149,36 @@ impl<'a> Reader<'a> {
         match entry.written {
             Written::String(text) | Written::Untyped(text) => Some(text),
             Written::Integer(_) => self.refuse_type(path, entry.origin, "a whole number"),
+            Written::Boolean(_) => self.refuse_type(path, entry.origin, "true or false"),
             Written::Other(found) => self.refuse_type(path, entry.origin, found),
         }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, path: &str) -> Option<bool> {
+        let entry = self.entry(path)?;
+        let shown = match entry.written {
+            Written::Boolean(value) => return Some(value),
+            Written::Untyped(text) => match text.as_str() {
+                "true" => return Some(true),
+                "false" => return Some(false),
+                _ => format!("{text:?}"),
+            },
+            Written::String(text) => format!("the string {text:?}"),
+            Written::Integer(number) => number.to_string(),
+            Written::Other(found) => found.to_owned(),
+        };
+        let message = format!("must be true or false, without quotation marks, not {shown}");
+        self.note(path, Some(entry.origin), message);
+        None
+    }
+
+    /// Keys of secrets that are set, and where they stand.
+    pub(super) fn secrets(&self) -> Vec<(String, Origin)> {
+        let is_secret = |path: &str| keys::find(path).is_some_and(|key| key.secret);
+        let set = self.entries.iter().filter(|(path, _)| is_secret(path));
+        set.map(|(path, entry)| (path.clone(), entry.origin.clone()))
+            .collect()
     }
 
     fn refuse_type<T>(&mut self, path: &str, origin: Origin, found: &str) -> Option<T> {
@@ -201,6 +229,7 @@ impl<'a> Reader<'a> {
             Written::Integer(number) => (Some(number), number.to_string()),
             Written::Untyped(text) => (text.parse().ok(), format!("{text:?}")),
             Written::String(text) => (None, format!("the string {text:?}")),
+            Written::Boolean(_) => (None, "true or false".to_owned()),
             Written::Other(found) => (None, found.to_owned()),
         };
         let number = number.and_then(|number| u64::try_from(number).ok());

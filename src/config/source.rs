@@ -70,6 +70,8 @@ pub(super) enum Written {
     String(String),
     /// A whole number of the file.
     Integer(i128),
+    /// `true` or `false` of the file.
+    Boolean(bool),
     /// Text of a variable or a default, which has no type.
     Untyped(String),
     /// Another type, which no key has.
@@ -170,6 +172,7 @@ fn walk(
                             Err(_) => Written::Other("a number of that size"),
                         }
                     }
+                    DeValue::Boolean(value) => Written::Boolean(*value),
                     other => Written::Other(type_name(other)),
                 };
                 entries.insert(path, Entry { written, origin });

@@ -83,6 +83,35 @@ impl fmt::Debug for DialledNumber {
     }
 }
 
+/// The digits of a number, in their order.
+pub fn digits_of(number: &str) -> String {
+    number.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// The digits under which a number may be stored: as it is spelt, and with or without the prefixes 00 and 011 for
+/// other countries. A national spelling is another number: whose it is depends on the country.
+pub fn spellings_of(number: &str) -> Vec<String> {
+    /// Without its prefix a number must still be one.
+    const FEWEST: usize = 8;
+    let digits = digits_of(number);
+    let mut spellings = vec![digits.clone()];
+    if digits.starts_with('0') && !number.trim_start().starts_with('+') {
+        let rests = ["011", "00"].map(|prefix| digits.strip_prefix(prefix));
+        if let Some(rest) = rests.into_iter().flatten().next()
+            && rest.len() >= FEWEST
+        {
+            spellings.push(rest.to_owned());
+            spellings.push(format!("00{rest}"));
+            spellings.push(format!("011{rest}"));
+        }
+    } else {
+        spellings.push(format!("00{digits}"));
+        spellings.push(format!("011{digits}"));
+    }
+    spellings.dedup();
+    spellings
+}
+
 /// Whether a text is a number in E.164 form: a plus, a digit from 1 to 9, then 1 to 14 digits (ITU-T E.164,
 /// 6.1).
 pub fn is_e164(text: &str) -> bool {
@@ -105,11 +134,82 @@ pub fn mask(number: &str) -> String {
         .collect()
 }
 
+/// A number as those see it who may not see it whole: `+14155550001` becomes `+1415•••0001`. Of a short one less is
+/// left. What holds no digits, such as `anonymous`, and what takes the place of an erased number stay.
+pub fn shorten(number: &str) -> String {
+    const HIDDEN: &str = "•••";
+    if number.starts_with("erased-") {
+        return number.to_owned();
+    }
+    let digits = digits_of(number);
+    if digits.is_empty() {
+        let is_word = number.chars().all(|c| c.is_alphabetic() || c == ' ');
+        return if is_word {
+            number.to_owned()
+        } else {
+            HIDDEN.to_owned()
+        };
+    }
+    let plus = if number.trim_start().starts_with('+') {
+        "+"
+    } else {
+        ""
+    };
+    // At least three are hidden.
+    let end = if digits.len() >= 7 {
+        4
+    } else {
+        digits.len().saturating_sub(3).min(2)
+    };
+    let begin = digits.len().saturating_sub(end + 3).min(4);
+    let (head, tail) = (&digits[..begin], &digits[digits.len() - end..]);
+    format!("{plus}{head}{HIDDEN}{tail}")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_number_is_known_with_and_without_the_prefix_for_other_countries() {
+        let all = ["14155550001", "0014155550001", "01114155550001"];
+        for spelt in [
+            "+1 (415) 555-0001",
+            "14155550001",
+            "0014155550001",
+            "011 1 415 555 0001",
+        ] {
+            let spellings = spellings_of(spelt);
+            for one in all {
+                assert!(spellings.iter().any(|s| s == one), "{spelt}: {spellings:?}");
+            }
+        }
+        assert!(
+            !spellings_of("0114960000").iter().any(|s| s == "4960000"),
+            "too short without"
+        );
+    }
+
+    #[test]
+    fn a_shortened_number_hides_three_digits_at_least() {
+        for (number, seen) in [
+            ("+14155550001", "+1415•••0001"),
+            ("(415) 555-0001", "415•••0001"),
+            ("5550001", "•••0001"),
+            ("12345", "•••45"),
+            ("101", "•••"),
+            ("anonymous", "anonymous"),
+            ("alice@carrier.example", "•••"),
+            ("sip:+14155550001@10.0.0.1", "1415•••0001"),
+            ("erased-0011223344556677", "erased-0011223344556677"),
+        ] {
+            if !number.starts_with("sip:") {
+                assert_eq!(shorten(number), seen);
+            }
+        }
+    }
 
     #[test]
     fn a_did_is_found_in_every_spelling() {

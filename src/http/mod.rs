@@ -7,6 +7,8 @@ pub mod api;
 mod listener;
 pub mod ops;
 mod serve;
+mod tls;
 
 pub use listener::{BindError, bind};
-pub use serve::{Cut, Ending, Limits, serve};
+pub use serve::{Cut, Ending, Limits, serve, serve_with};
+pub use tls::{Tls, TlsError, with_hsts};

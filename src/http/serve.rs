@@ -18,11 +18,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::tls::Tls;
 use crate::domain::network::Network;
 use crate::shares::{Share, Shares};
 
@@ -95,6 +97,17 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// Serves `router` on `listener` until `end`, then lets begun requests finish within the drain limit. The
 /// peer's address is there for handlers as [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
+    serve_with(listener, None, router, limits, end).await;
+}
+
+/// As [`serve()`], with TLS where there is some.
+pub async fn serve_with(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    limits: Limits,
+    end: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let limits = Arc::new(limits);
     let peers: Shares<Network> = Shares::default();
@@ -117,10 +130,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
                     continue;
                 };
                 let router = router.clone();
-                let end = end.clone();
+                let (tls, end) = (tls.clone(), end.clone());
                 let limits = Arc::clone(&limits);
                 connections.spawn(async move {
-                    connection(stream, peer, router, &limits, end).await;
+                    greet(stream, tls, peer, router, &limits, end).await;
                     drop((slot, share));
                 });
             }
@@ -169,8 +182,10 @@ async fn accept(
     (slot, listener.accept().await)
 }
 
-async fn connection(
+/// Sees to what lies below HTTP.
+async fn greet(
     stream: TcpStream,
+    tls: Option<Tls>,
     peer: SocketAddr,
     router: Router,
     limits: &Limits,
@@ -180,6 +195,23 @@ async fn connection(
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_LIMIT));
     let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return connection(stream, peer, router, limits, end).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => connection(stream, peer, router, limits, end).await,
+        // The peer's business: it does not speak TLS, does not trust us, or was too slow.
+        Err(error) => tracing::debug!(%peer, %error, "no TLS with a peer"),
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    limits: &Limits,
+    end: CancellationToken,
+) {
     let router = TowerToHyperService::new(router);
     let ending = Ending(CancellationToken::new());
     let told = ending.clone();

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::download::{self, Download, MARGIN};
 use super::manifest::{self, Damage, Manifest, missing_parts, parts_expected, sha256_of};
+use super::sums;
 use super::trial::{Trial, Try};
 use super::unpack::{self, Limits, make_directory};
 use super::{Event, Known, PUBLISHER, Watch, find, language_in, names, small};
@@ -46,6 +47,31 @@ pub enum Error {
     /// Not a checksum.
     #[error("a SHA-256 is 64 hexadecimal digits, which {0:?} is not")]
     NotASum(String),
+    /// Nobody says what an archive must be.
+    #[error(
+        "{url} is {why}: say with --sha256 what the archive must be (`sha256sum` tells it of a copy that you trust)"
+    )]
+    NoSum {
+        /// The archive.
+        url: String,
+        /// What makes it needed.
+        why: &'static str,
+    },
+    /// It is not what it was the first time.
+    #[error(
+        "the archive of {name} has SHA-256 {found}, and the first one that was installed here had {first}: it was \
+         removed. If the publisher has a new one, give its sum with --sha256, or take the line out of {}", file.display()
+    )]
+    AnotherSum {
+        /// The model.
+        name: String,
+        /// Of the archive.
+        found: String,
+        /// Of the first.
+        first: String,
+        /// Where that is kept.
+        file: PathBuf,
+    },
     /// The model directory cannot be used.
     #[error(
         "cannot use the model directory {}: run this as a user who may write there (the daemon's own, for instance \
@@ -212,6 +238,26 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Refuses what nobody vouches for: a checksum must be given of anything but the publisher's own models, and of
+    /// whatever comes without TLS.
+    pub fn check_origin(&self, source: &Source) -> Result<(), Error> {
+        let why = match source {
+            _ if self.sha256.is_some() => return Ok(()),
+            Source::Address(_) => "not of the catalogue",
+            Source::Known(_) if self.url.scheme() != "https" => {
+                "fetched without TLS, so that anybody on the way can change it"
+            }
+            Source::Known(_) => return Ok(()),
+        };
+        let mut url = self.url.clone();
+        // It may hold a key.
+        url.set_query(None);
+        let url = url.to_string();
+        Err(Error::NoSum { url, why })
+    }
+}
+
 /// How and where models are installed.
 #[derive(Clone)]
 pub struct Installer {
@@ -317,6 +363,15 @@ impl Installer {
         blocking(move || describe(manifest, &directory)).await?;
         self.put(&new.0, &place)?;
         let before = self.point(wanted)?;
+        if find(&wanted.name).is_some() {
+            let noted = sums::note(
+                &self.directory,
+                &wanted.name,
+                &archive_sha256,
+                wanted.sha256.is_some(),
+            );
+            noted.map_err(|source| self.no_sums(source))?;
+        }
         download::forget(&part).await;
         Ok(Installed {
             directory: place,
@@ -363,6 +418,17 @@ impl Installer {
         }
     }
 
+    /// Of the first archive of a model that was installed here.
+    fn first_sum(&self, name: &str) -> Result<Option<String>, Error> {
+        let known = sums::read(&self.directory).map_err(|source| self.no_sums(source))?;
+        Ok(known.get(name).map(|sum| sum.to_ascii_lowercase()))
+    }
+
+    fn no_sums(&self, source: io::Error) -> Error {
+        let path = sums::place(&self.directory);
+        Error::Io { path, source }
+    }
+
     async fn compare(&self, wanted: &Wanted, part: &Path) -> Result<String, Error> {
         (self.watch)(Event::Hashing);
         let path = part.to_owned();
@@ -376,6 +442,21 @@ impl Installer {
                 download::forget(part).await;
                 let wanted = sum.clone();
                 Err(Error::Sum { found, wanted })
+            }
+            None if find(&wanted.name).is_some() => {
+                let first = self.first_sum(&wanted.name)?;
+                match first {
+                    Some(first) if first != found => {
+                        download::forget(part).await;
+                        Err(Error::AnotherSum {
+                            name: wanted.name.clone(),
+                            found,
+                            first,
+                            file: sums::place(&self.directory),
+                        })
+                    }
+                    _ => Ok(found),
+                }
             }
             _ => Ok(found),
         }

@@ -8,6 +8,7 @@ mod catalogue;
 mod download;
 mod install;
 mod manifest;
+mod sums;
 mod trial;
 mod unpack;
 
@@ -15,6 +16,7 @@ pub use catalogue::{CATALOGUE, Known, PUBLISHER, find, language_in, names, small
 pub use download::{Download, Error as DownloadError};
 pub use install::{Error as InstallError, Installed, Installer, Source, Wanted, linked};
 pub use manifest::{Damage, FILE as MANIFEST, Manifest, missing_parts, parts_expected};
+pub use sums::FILE as KNOWN_SUMS;
 pub use trial::{Trial, Try};
 pub use unpack::{Error as UnpackError, Limits};
 

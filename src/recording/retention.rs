@@ -1,6 +1,7 @@
 //! Deletes recordings whose time is over: files, transcript, job. Their rows stay and say so.
 //!
-//! One whose deletion somebody asked for is one whose time is over now. Whoever holds a recording waits for us or we
+//! How long that is, its campaign says, between what the platform allows at least and at most; what they say now counts
+//! for what is stored, too. One whose deletion somebody asked for is one whose time is over now. Whoever holds a recording waits for us or we
 //! for them: its row is locked while its files are deleted.
 
 use std::convert::Infallible;
@@ -24,10 +25,63 @@ const BATCH: usize = 500;
 /// So many failures in one round mean that the storage is away.
 const ENOUGH_FAILURES: usize = 3;
 
+/// Recordings looked at in one statement.
+const LOOKED_AT: i64 = 2_000;
+
+/// Statements in one round: of very many recordings the rest is looked at in the next.
+const LOOKS: u32 = 50;
+
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long recordings are kept, whatever their campaign says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Days, at least.
+    pub fewest: Option<i32>,
+    /// Days, at most.
+    pub most: Option<i32>,
+}
+
+/// Applies campaigns' days and the limits to recordings after `after`, and returns after which the next round goes on.
+pub async fn apply(store: &Store, limits: Limits, after: i64) -> Result<i64, Error> {
+    let mut last = after;
+    let mut changed = 0;
+    let mut looks = 0;
+    while looks < LOOKS {
+        let applied = store.apply_retention(last, LOOKED_AT, limits.fewest, limits.most);
+        let Some(applied) = applied.await? else {
+            last = 0;
+            break;
+        };
+        looks += 1;
+        changed += applied.changed;
+        last = applied.last;
+        if applied.seen < LOOKED_AT {
+            last = 0;
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    if changed > 0 {
+        info!(
+            changed,
+            "recordings are kept for another time: their campaign or the platform says so"
+        );
+    }
+    Ok(last)
+}
+
 /// Deletes again and again. May be dropped at any moment.
-pub async fn run(places: Places, store: Store) -> Infallible {
+pub async fn run(places: Places, store: Store, limits: Limits) -> Infallible {
     let mut elsewhere = false;
+    let mut after = 0;
     loop {
+        match apply(&store, limits, after).await {
+            Ok(last) => after = last,
+            Err(error) => warn!(error = %Chain(&error),
+                "how long recordings are kept cannot be looked at now; it is tried again"),
+        }
         match round(&places, &store).await {
             Ok(0) => {}
             Ok(deleted) => info!(deleted, "recordings deleted whose time was over"),

@@ -10,6 +10,7 @@ pub mod campaigns;
 pub mod clients;
 mod connection;
 pub mod dids;
+pub mod erasures;
 mod error;
 pub mod health;
 pub mod history;

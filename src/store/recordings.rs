@@ -70,6 +70,17 @@ pub struct Counts {
     pub elsewhere: bool,
 }
 
+/// What a look at some recordings came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The last of them.
+    pub last: i64,
+    /// How many get another time.
+    pub changed: i64,
+    /// How many there were.
+    pub seen: i64,
+}
+
 /// A recording locked for its deletion.
 pub struct Doomed {
     /// The recording.
@@ -185,6 +196,29 @@ impl Store {
             missing: get.column("missing")?,
             elsewhere: get.column("elsewhere")?,
         })
+    }
+
+    /// Applies what campaigns say now, between `fewest` and `most` days, to `at_most` recordings after `after`. `None`:
+    /// there are no more.
+    pub async fn apply_retention(
+        &self,
+        after: i64,
+        at_most: i64,
+        fewest: Option<i32>,
+        most: Option<i32>,
+    ) -> Result<Option<Applied>, Error> {
+        const SQL: Sql = sql::APPLY_RETENTION;
+        let client = self.for_jobs().await?;
+        let rows = super::pool::rows(&client, SQL, &[&after, &at_most, &fewest, &most]).await?;
+        let read = |row: &Row| {
+            let get = reader(SQL, row);
+            Ok(Applied {
+                last: get.column("last")?,
+                changed: get.column("changed")?,
+                seen: get.column("seen")?,
+            })
+        };
+        rows.first().map(read).transpose()
     }
 
     /// Locks a recording whose time is over, if there is one at `location` besides those in `but`.

@@ -13,6 +13,7 @@ use crate::domain::UserId;
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/users";
+        CALLERS_SHOWN = "callers_shown",
         COUNT = "count",
         CREATE = "create",
         CREDENTIALS = "credentials",
@@ -77,6 +78,8 @@ pub struct UserChange<'a> {
     pub full_name: Option<Option<&'a str>>,
     /// New name of the company, which may be none.
     pub company_name: Option<Option<&'a str>>,
+    /// Whether it sees callers' numbers and names.
+    pub callers_shown: Option<bool>,
 }
 
 /// What of an account somebody else has.
@@ -178,6 +181,8 @@ pub struct UserRow {
     pub full_name: Option<String>,
     /// Name of the company.
     pub company_name: Option<String>,
+    /// It sees callers' numbers and names.
+    pub callers_shown: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -207,6 +212,7 @@ impl UserRow {
             status: get.column("status")?,
             full_name: get.column("full_name")?,
             company_name: get.column("company_name")?,
+            callers_shown: get.column("callers_shown")?,
             created_at: get.column("created_at")?,
             updated_at: get.column("updated_at")?,
         })
@@ -230,6 +236,13 @@ impl Store {
                 })
             })
             .transpose()
+    }
+
+    /// Whether an account sees callers' numbers and names. One that is gone does not.
+    pub async fn callers_shown(&self, reach: Reach, id: UserId) -> Result<bool, super::Error> {
+        let rows = self.once(reach, sql::CALLERS_SHOWN, &[&id.0]).await?;
+        let read = |row| reader(sql::CALLERS_SHOWN, row).column("callers_shown");
+        Ok(rows.first().map(read).transpose()?.unwrap_or(false))
     }
 
     /// An account.
@@ -314,6 +327,7 @@ impl Request {
                     &change.full_name.flatten(),
                     &change.company_name.is_some(),
                     &change.company_name.flatten(),
+                    &change.callers_shown,
                 ],
             )
             .await?;

@@ -31,6 +31,8 @@ pub fn inherited_listener() -> io::Result<Option<TcpListener>> {
     let listener = ListenFd::from_env().take_tcp_listener(0)?;
     if let Some(listener) = &listener {
         listener.set_nonblocking(true)?;
+        // It came open for programs we start, too.
+        rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)?;
     }
     Ok(listener)
 }

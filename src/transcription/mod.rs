@@ -3,6 +3,7 @@
 //! It knows no telephony. Invariants: a recording gets one transcript, whoever dies when; what goes wrong here costs
 //! an attempt of a job at most, and nothing of a call.
 
+mod desk;
 mod ending;
 mod files;
 pub mod hearing;
@@ -169,6 +170,8 @@ impl Service {
 
     /// Transcribes until `stop`; then jobs under way are put back and transcribers ended.
     pub async fn run(self, stop: CancellationToken) {
+        // Nothing waits for it.
+        drop(tokio::task::spawn_blocking(desk::clear_away));
         let context = self.context;
         let states: Vec<Arc<AtomicU8>> = (0..context.settings.workers)
             .map(|_| Arc::default())

@@ -98,6 +98,19 @@ pub async fn check(
     }
 }
 
+/// What the kernel lacks to keep transcribers in a sandbox, in words.
+pub async fn lacks(
+    program: &Program,
+    language: Language,
+    directory: &Path,
+) -> Result<Vec<String>, StartError> {
+    let models = BTreeMap::from([(language.as_str().to_owned(), directory.to_owned())]);
+    let mut process = Process::start(program, &models).await?;
+    let lacks = std::mem::take(&mut process.lacks);
+    process.kill().await;
+    Ok(lacks)
+}
+
 /// What is known of one language.
 #[derive(Debug, Clone)]
 struct Known {

@@ -1,7 +1,8 @@
 //! One transcriber process: how it is started, asked, listened to, and ended.
 //!
 //! It is another's program as far as trust goes: it gets no environment, its lines are bounded, what it says to
-//! people reaches the log in small doses, and it does not outlive its [`Process`].
+//! people reaches the log in small doses, it can read nothing but models and what is laid out for it, and it does not
+//! outlive its [`Process`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -9,9 +10,12 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use capconduit_transcriber_protocol::{Answer, EXIT_WITHOUT_LIBRARY, MAX_LINE, Request, VERSION};
+use capconduit_transcriber_protocol::{
+    Answer, EXIT_WITHOUT_LIBRARY, MAX_LINE, Request, Track, VERSION,
+};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
@@ -19,6 +23,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
+
+use super::desk::{Desk, LaidOut};
 
 /// Name of the program, beside this one if nothing else is configured.
 pub const PROGRAM: &str = "capconduit-transcriber";
@@ -43,6 +49,9 @@ const REMARKS: u32 = 10;
 
 /// See [`REMARKS`].
 const REMARKS_PERIOD: Duration = Duration::from_secs(30);
+
+/// Whether it was said that transcribers are not in a whole sandbox.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// How to start a transcriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +85,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// No room for the recordings it is to read.
+    #[error("cannot make a directory for recordings in {}", path.display())]
+    Desk {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It is of another version.
     #[error(
         "the transcriber {} speaks version {found} of the protocol, this program version {VERSION}: install the \
@@ -100,7 +117,10 @@ pub enum StartError {
 impl StartError {
     /// It was there and could be run, and then something else was wrong: another start may go well.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Spawn { .. } | Self::NotReady { .. })
+        matches!(
+            self,
+            Self::Spawn { .. } | Self::NotReady { .. } | Self::Desk { .. }
+        )
     }
 }
 
@@ -130,6 +150,10 @@ pub struct Process {
     loaded: BTreeSet<String>,
     /// Version of libvosk.
     pub engine_version: String,
+    /// What the kernel lacks for its sandbox, in words.
+    pub lacks: Vec<String>,
+    /// Where it finds recordings.
+    desk: Desk,
 }
 
 impl Process {
@@ -139,6 +163,10 @@ impl Process {
         models: &BTreeMap<String, PathBuf>,
     ) -> Result<Self, StartError> {
         let path = || program.path.clone();
+        let desk = Desk::new().map_err(|source| StartError::Desk {
+            path: std::env::temp_dir(),
+            source,
+        })?;
         let mut command = Command::new(&program.path);
         for (language, directory) in models {
             let mut model = OsString::from(format!("{language}="));
@@ -146,6 +174,8 @@ impl Process {
             command.arg("--model").arg(model);
         }
         command
+            .arg("--readable")
+            .arg(desk.path())
             .args(["--memory-limit", &program.memory.to_string()])
             .env_clear()
             .current_dir("/")
@@ -179,6 +209,8 @@ impl Process {
             answers,
             loaded: BTreeSet::new(),
             engine_version: String::new(),
+            lacks: Vec::new(),
+            desk,
         };
         let not_ready = |problem: String| StartError::NotReady {
             path: path(),
@@ -188,8 +220,16 @@ impl Process {
             Ok(Answer::Ready {
                 protocol: VERSION,
                 engine_version,
+                lacks,
             }) => {
+                if !lacks.is_empty() && !TOLD.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        lacks = lacks.join("; "),
+                        "transcribers are not in a whole sandbox here: use models of publishers that you trust"
+                    );
+                }
                 process.engine_version = engine_version;
+                process.lacks = lacks;
                 Ok(process)
             }
             Ok(Answer::Ready { protocol, .. }) => Err(StartError::Protocol {
@@ -212,6 +252,11 @@ impl Process {
     /// Its number at the kernel.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Puts the files of a job where it can read them, which is nowhere else. They are taken away with what is returned.
+    pub async fn lay_out(&self, tracks: &mut [Track]) -> io::Result<LaidOut> {
+        self.desk.lay_out(tracks).await
     }
 
     /// Asks for something.

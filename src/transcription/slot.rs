@@ -234,7 +234,7 @@ impl Slot {
         }
         let files = files::fetch(&context.storage, &found).await;
         let files = files.map_err(Trouble::Files)?;
-        let request = Job {
+        let mut request = Job {
             job: job.lease.job_id.0,
             languages: job
                 .language
@@ -254,6 +254,11 @@ impl Slot {
             max_seconds: u32::try_from(context.settings.max_audio.as_secs()).unwrap_or(u32::MAX),
         };
         let process = &mut self.worker().await.map_err(Trouble::Start)?.process;
+        let laid = process.lay_out(&mut request.tracks).await;
+        let laid = laid.map_err(|source| {
+            let path = std::env::temp_dir();
+            Trouble::Files(files::Error::Copies { path, source })
+        })?;
         let mut limit = time_limit(&context.settings, &found, &request);
         if !process.has_loaded(&request.languages) {
             limit += LOAD_LIMIT;
@@ -261,7 +266,9 @@ impl Slot {
         let heard = timeout(limit, listen(process, request, progress)).await;
         let engine_version = process.engine_version.clone();
         let heard = match heard {
-            Ok(Ok(heard)) => heard.map_err(|(code, message)| Trouble::Refused(code, message))?,
+            Ok(Ok(heard)) => {
+                heard.map_err(|(code, message)| Trouble::Refused(code, laid.told(&message)))?
+            }
             // In both cases it may still be at it.
             Ok(Err(death)) => {
                 self.end_worker().await;

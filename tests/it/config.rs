@@ -268,6 +268,93 @@ fn if_match_is_optional_or_required() {
 }
 
 #[test]
+fn what_anybody_on_the_network_could_use_does_not_start_in_silence() {
+    const OPEN: &str = "[http]\nlisten = \"0.0.0.0:8080\"\n";
+    let found = problems(OPEN, &[URL]).join("\n");
+    for way_out in [
+        "http.tls_certificate_file",
+        "http.public_url",
+        "http.insecure = true",
+    ] {
+        assert!(found.contains(way_out), "{found}");
+    }
+    for secure in [
+        "insecure = true\n",
+        "public_url = \"https://calls.example\"\n",
+        "tls_certificate_file = \"/c\"\ntls_key_file = \"/k\"\n",
+    ] {
+        let config = parse(&format!("{OPEN}{secure}"), &[URL]).unwrap();
+        let told = config.remarks.iter().any(|(key, _)| key == "http.insecure");
+        assert_eq!(told, secure.starts_with("insecure"), "{:?}", config.remarks);
+    }
+    // A public address without TLS is no way out.
+    let plain = format!("{OPEN}public_url = \"http://calls.example\"\n");
+    assert!(problems(&plain, &[URL])[0].contains("http.listen"));
+    let half = problems("[http]\ntls_key_file = \"/k\"\n", &[URL]);
+    assert!(half[0].contains("go together"), "{half:?}");
+    let quoted = problems("[http]\ninsecure = \"yes\"\n", &[URL]);
+    assert!(quoted[0].contains("true or false"), "{quoted:?}");
+}
+
+#[test]
+fn a_short_token_is_refused_where_others_could_try_it_and_told_elsewhere() {
+    let short = ("CAPCONDUIT_HTTP__INTERNAL_TOKEN", "x");
+    let config = parse("", &[URL, short]).unwrap();
+    assert_eq!(config.remarks[0].0, "http.internal_token");
+    let open = "[http]\nlisten = \"0.0.0.0:8080\"\ninsecure = true\n";
+    let found = problems(open, &[URL, short]);
+    assert!(found[0].contains("shorter than 32 characters"), "{found:?}");
+    let long = (
+        "CAPCONDUIT_HTTP__INTERNAL_TOKEN",
+        "0123456789abcdef0123456789abcdef",
+    );
+    let config = parse("", &[URL, long]).unwrap();
+    assert!(config.remarks.is_empty(), "{:?}", config.remarks);
+}
+
+#[test]
+fn a_database_elsewhere_is_reached_with_tls_or_by_saying_so() {
+    let remote = (
+        "CAPCONDUIT_DATABASE__URL",
+        "postgresql://u:p4ss@db.example/calls",
+    );
+    let found = problems("", &[remote]);
+    assert!(found[0].contains("sslmode=require"), "{found:?}");
+    assert!(!found[0].contains("p4ss"), "{found:?}");
+    let said = (
+        "CAPCONDUIT_DATABASE__URL",
+        "postgresql://u:p@db.example/calls?sslmode=disable",
+    );
+    parse("", &[said]).unwrap();
+    parse("[database]\nca_file = \"/ca.pem\"\n", &[remote]).unwrap();
+}
+
+#[test]
+fn secrets_that_every_user_may_read_are_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("capconduit.toml");
+    let environment = Environment::new(std::iter::empty::<(&str, &str)>(), Some("host1"));
+    let remarks = |mode, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        Config::load(Some(&file), &environment).unwrap().remarks
+    };
+    let with_secret = format!("[database]\nurl = \"{}\"\n", URL.1);
+    let told = remarks(0o644, &with_secret);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].1.contains("chmod 640"), "{told:?}");
+    assert!(remarks(0o640, &with_secret).is_empty());
+}
+
+#[test]
+fn a_port_without_a_password_that_others_reach_is_told_of() {
+    let config = parse("[agi]\nlisten = \"0.0.0.0:4573\"\n", &[URL]).unwrap();
+    assert_eq!(config.remarks[0].0, "agi.listen");
+}
+
+#[test]
 fn a_server_that_lacks_a_key_is_reported_with_both_ways_to_set_it() {
     let found = problems("", &[URL, ("CAPCONDUIT_ASTERISK__0__URL", "ftp://h")]).join("\n");
     assert!(found.contains("CAPCONDUIT_ASTERISK__0__NAME"), "{found}");
@@ -368,7 +455,9 @@ fn the_shipped_example_is_valid_and_shows_the_defaults() {
     for key in KEYS {
         let name = key.path.rsplit('.').next().unwrap_or_default();
         let shown = match key.fallback {
-            Fallback::Value(value) if key.range.is_some() => format!("# {name} = {value}\n"),
+            Fallback::Value(value) if key.range.is_some() || value == "false" => {
+                format!("# {name} = {value}\n")
+            }
             Fallback::Value(value) => format!("# {name} = \"{value}\"\n"),
             _ => continue,
         };

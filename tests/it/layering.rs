@@ -17,6 +17,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         },
         "store" => &["store", "digest", "domain", "metrics", "telemetry"],
         "routing" => &["routing", "store", "domain", "clock", "metrics"],
+        "erasure" => &["erasure", "recording", "store", "telemetry"],
         "house" => &["house", "store", "metrics", "telemetry"],
         "agi" => &["agi", "routing", "domain", "clock", "metrics"],
         "ari" => &["ari", "routing", "domain", "clock", "metrics"],

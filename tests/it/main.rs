@@ -13,4 +13,5 @@ mod recording;
 mod routing;
 mod store;
 mod support;
+mod tls;
 mod transcription;

@@ -5,4 +5,5 @@ pub mod audio;
 pub mod language;
 pub mod model;
 pub mod options;
+pub mod sandbox;
 pub mod wav;

@@ -1,5 +1,9 @@
 //! What this process may take of the machine: memory, no core files, and the processor only when nobody else wants it.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
+
 use rustix::io::Errno;
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit, setsid};
@@ -55,10 +59,22 @@ pub fn stand_back(niceness: i32) {
     let _ = std::fs::write("/proc/self/oom_score_adj", EXPENDABLE);
 }
 
+/// Held open: a sandbox lets nobody open it.
+static PAGES_TAKEN: OnceLock<File> = OnceLock::new();
+
+/// Opens what [`room`] reads later.
+pub fn prepare() {
+    if let Ok(file) = File::open("/proc/self/statm") {
+        let _ = PAGES_TAKEN.set(file);
+    }
+}
+
 /// What is left of the address space, if it is limited and that can be found out.
 pub fn room() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut text = [0; 128];
+    let length = PAGES_TAKEN.get()?.read_at(&mut text, 0).ok()?;
+    let pages = std::str::from_utf8(&text[..length]).ok()?;
     let taken: u64 = pages.split_whitespace().next()?.parse().ok()?;
     Some(limit.saturating_sub(taken * page_size() as u64))
 }

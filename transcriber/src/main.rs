@@ -1,8 +1,8 @@
 //! Transcribes recordings with Vosk for the daemon: `README.md` beside the package's manifest tells how.
 //!
 //! Vosk ends its process when a model is not what it should be, and may never come back from one; so it lives here,
-//! where only the job at hand is lost. This process keeps limits on itself, reads nothing but what a request names
-//! and writes nothing but answers.
+//! where only the job at hand is lost. This process keeps limits on itself and goes into a sandbox before it reads anything: it
+//! can read nothing but models and recordings at hand, and write nothing but answers.
 
 mod engine;
 mod job;
@@ -11,7 +11,8 @@ mod pipes;
 
 use std::process::ExitCode;
 
-use capconduit_transcriber::options::{self, Command};
+use capconduit_transcriber::options::{self, Command, Options};
+use capconduit_transcriber::sandbox;
 use capconduit_transcriber_protocol::{Answer, Request, VERSION};
 
 use crate::engine::Engine;
@@ -25,6 +26,8 @@ const USAGE: u8 = 2;
 const PROTOCOL: u8 = 3;
 /// Exit status when the limits cannot be set.
 const LIMITS: u8 = 4;
+/// Exit status when there is no sandbox to be had, though the kernel could make one.
+const SANDBOX: u8 = 5;
 
 fn main() -> ExitCode {
     let options = match options::parse(std::env::args_os().skip(1)) {
@@ -46,12 +49,18 @@ fn main() -> ExitCode {
     if let Err(problem) = limits::set(options.memory_limit, options.nice) {
         return stop(LIMITS, &problem);
     }
+    limits::prepare();
+    let lacks = match sandbox::enter(&readable(&options)) {
+        Ok(lacks) => lacks,
+        Err(problem) => return stop(SANDBOX, &problem),
+    };
     let mut answers = Answers::new();
     let mut engine = Engine::new(options.models);
     let mut requests = Requests::new();
     let ready = Answer::Ready {
         protocol: VERSION,
         engine_version: ENGINE_VERSION.to_owned(),
+        lacks,
     };
     let served = answers
         .send(&ready)
@@ -60,6 +69,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => stop(PROTOCOL, &problem),
     }
+}
+
+/// Models, and where recordings are.
+fn readable(options: &Options) -> Vec<std::path::PathBuf> {
+    let models = options.models.values();
+    let models = models.flat_map(|directory| sandbox::places_of_model(directory));
+    models.chain(options.readable.iter().cloned()).collect()
 }
 
 fn serve(

@@ -14,6 +14,7 @@ one JSON object a line; capconduit starts it and talks to it.
 Usage: capconduit-transcriber --model LANGUAGE=DIRECTORY [--model …] [OPTIONS]
 
   --model LANGUAGE=DIRECTORY  the Vosk model of a language; once for each language
+  --readable DIRECTORY        where recordings are; once for each; nothing else than these and the models can be read
   --memory-limit BYTES        most address space the process may take (default: no limit)
   --nice N                    0 to 19: how far to step back behind other processes (default: 19)
   --help                      prints this
@@ -25,6 +26,8 @@ Usage: capconduit-transcriber --model LANGUAGE=DIRECTORY [--model …] [OPTIONS]
 pub struct Options {
     /// The directory of each language's model.
     pub models: BTreeMap<String, PathBuf>,
+    /// Where recordings are.
+    pub readable: Vec<PathBuf>,
     /// Most bytes of address space.
     pub memory_limit: Option<u64>,
     /// Added to the process's nice value.
@@ -73,6 +76,7 @@ pub enum OptionsError {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, OptionsError> {
     let mut options = Options {
         models: BTreeMap::new(),
+        readable: Vec::new(),
         memory_limit: None,
         nice: 19,
     };
@@ -87,6 +91,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, O
                 if options.models.insert(language.clone(), directory).is_some() {
                     return Err(OptionsError::Twice(language));
                 }
+            }
+            Some("--readable") => {
+                let directory = value("--readable", &mut arguments)?;
+                options.readable.push(PathBuf::from(directory));
             }
             Some("--memory-limit") => {
                 let expected = "a number of bytes";
@@ -159,11 +167,12 @@ mod tests {
 
     #[test]
     fn a_whole_line_is_understood() {
-        let line = "--model en=/m/en --model hi=/m/h=i --memory-limit 1000 --nice 5";
+        let line = "--model en=/m/en --model hi=/m/h=i --readable /r --memory-limit 1000 --nice 5";
         let expected = Options {
             models: [("en", "/m/en"), ("hi", "/m/h=i")]
                 .map(|(language, path)| (language.to_owned(), PathBuf::from(path)))
                 .into(),
+            readable: vec![PathBuf::from("/r")],
             memory_limit: Some(1000),
             nice: 5,
         };

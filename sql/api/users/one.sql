@@ -1,3 +1,3 @@
 -- One account ($1).
-select id, username, email, role, status, full_name, company_name, created_at, updated_at
+select id, username, email, role, status, full_name, company_name, callers_shown, created_at, updated_at
 from users where id = $1

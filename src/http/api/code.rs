@@ -92,6 +92,10 @@ codes! {
     SecondFactorSetupRequired = "second_factor_setup_required", [403];
     /// The code, or the recovery code, of the second factor is wrong.
     SecondFactorWrong = "second_factor_wrong", [401, 403];
+    /// The account is no seller's: it is deleted, not erased.
+    NotASeller = "not_a_seller", [403];
+    /// Callers are not shown to this account, and this would search for them.
+    CallersHidden = "callers_hidden", [403];
     /// A page of another site sent this request.
     ForeignOrigin = "foreign_origin", [403];
     /// The campaign is another seller's.
@@ -174,6 +178,10 @@ codes! {
     SecondFactorOff = "second_factor_off", [409];
     /// Second factors need `accounts.sealing_key` in the configuration.
     SealingKeyMissing = "sealing_key_missing", [409];
+    /// The account must be suspended first.
+    NotSuspended = "not_suspended", [409];
+    /// The account was erased, or is being erased.
+    ErasedAlready = "erased_already", [409];
     /// The account has as much of this as it may have.
     QuotaExceeded = "quota_exceeded", [409];
     /// The account has as many API keys as it may have.

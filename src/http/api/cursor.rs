@@ -36,6 +36,8 @@ impl Mark {
     pub const AUDIT: Self = Self(b'a');
     /// Recordings.
     pub const RECORDINGS: Self = Self(b'r');
+    /// Erasures.
+    pub const ERASURES: Self = Self(b'e');
     /// Security events.
     pub const SECURITY: Self = Self(b's');
     /// Jobs of transcription.

@@ -25,6 +25,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::access::{Access, Caller, still_holds};
+use super::callers::CallersShown;
 use super::code::Code;
 use super::live::CallState;
 use super::moment::Moment;
@@ -511,6 +512,7 @@ async fn look(
 struct Listener {
     api: Api,
     caller: Caller,
+    callers: CallersShown,
     news: News,
     next: VecDeque<Event>,
     heartbeat: Interval,
@@ -569,7 +571,7 @@ impl Listener {
                 Event::default()
                     .id(id)
                     .event(happening.event)
-                    .data(happening.data.to_string()),
+                    .data(self.callers.event(happening.data.clone()).to_string()),
             );
         }
     }
@@ -577,6 +579,7 @@ impl Listener {
     fn catch_up(&mut self, missed: u64) {
         let (snapshot, news) = self.api.events.rejoin(Self::tenant(&self.caller));
         self.news = news;
+        let snapshot = self.callers.event(snapshot);
         let lagged = json!(Lagged { missed });
         self.next
             .push_back(Event::default().event("lagged").data(lagged.to_string()));
@@ -585,7 +588,9 @@ impl Listener {
 
     /// The login is as it was. A database that does not answer ends no stream.
     async fn is_still_admitted(&self) -> bool {
-        still_holds(&self.api, &self.caller).await.unwrap_or(true)
+        let holds = still_holds(&self.api, &self.caller).await.unwrap_or(true);
+        let callers = CallersShown::to(&self.api, &self.caller).await;
+        holds && callers.map_or(true, |callers| callers == self.callers)
     }
 }
 
@@ -600,16 +605,19 @@ async fn events(
     caller: Caller,
     ending: Option<Extension<Ending>>,
 ) -> Result<Response, Problem> {
+    let callers = CallersShown::to(&api, &caller).await?;
     let seat = api.events.take_seat(caller.user_id)?;
     let (snapshot, news) = api.events.join(Listener::tenant(&caller)).await?;
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.reset();
+    let snapshot = callers.event(snapshot);
     let mut login_look = interval(LOGIN_LOOK);
     login_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     login_look.reset();
     let listener = Listener {
         caller,
+        callers,
         news,
         next: VecDeque::from([snapshot_event(&snapshot)]),
         heartbeat,

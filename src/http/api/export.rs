@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::code::Code;
 use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
@@ -106,6 +107,7 @@ struct Export {
     order: Order,
     /// Also tells whose calls they are.
     for_staff: bool,
+    callers: CallersShown,
     after: Option<Position>,
     over: bool,
     _permit: SemaphorePermit<'static>,
@@ -119,6 +121,7 @@ async fn export(
     query: Query,
 ) -> Result<Response, Problem> {
     let share = api.streams.export(&caller)?;
+    let callers = CallersShown::to(&api, &caller).await?;
     let (filter, _) = logs::filter(&api, &query, &caller).await?;
     let order = logs::order(&query)?;
     let exported = of_caller(Kind::CallsExported, &caller);
@@ -136,6 +139,7 @@ async fn export(
         filter,
         order,
         for_staff: caller.role != Role::User,
+        callers,
         after: None,
         over: false,
         _permit: permit,
@@ -198,7 +202,9 @@ impl Export {
         let rows = self.read().await?;
         self.over = (rows.len() as i64) < PIECE;
         self.after = rows.last().map(CallRow::position);
-        for row in rows {
+        for mut row in rows {
+            row.caller_id_num = self.callers.number(row.caller_id_num);
+            row.caller_id_name = self.callers.name(row.caller_id_name);
             write_call(text, &row, self.for_staff);
         }
         Ok(())

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::logs::{self, FILTERS, LoggedCallDetails, LoggedPage, PAGE_PARAMETERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -146,7 +147,7 @@ pub struct Target {
 }
 
 impl LiveCall {
-    fn of(row: LiveCallRow, now: Timestamp) -> Self {
+    fn of(row: LiveCallRow, now: Timestamp, callers: CallersShown) -> Self {
         let state = match &row.target {
             Some(target) if target.confirmed => CallState::Talking,
             Some(_) => CallState::Offered,
@@ -159,8 +160,8 @@ impl LiveCall {
             started_at: Moment(row.started_at),
             age_seconds: now.duration_since(row.started_at).as_secs().max(0),
             did: row.did_number,
-            caller_number: row.caller_number,
-            caller_name: row.caller_name,
+            caller_number: callers.number(row.caller_number),
+            caller_name: callers.name(row.caller_name),
             campaign: row.campaign_id.map(|id| Named {
                 id: id.0,
                 name: row.campaign_name,
@@ -200,12 +201,15 @@ async fn list(
         )));
     }
     let page = query.page(20)?;
+    let callers = CallersShown::to(&api, &caller).await?;
     let (calls, total) = api
         .store
         .live_calls(caller.reach(), page.per_page, page.offset())
         .await?;
     let now = clock::now();
-    let calls = calls.into_iter().map(|call| LiveCall::of(call, now));
+    let calls = calls
+        .into_iter()
+        .map(|call| LiveCall::of(call, now, callers));
     Ok(Json(Calls::Live(page.of(calls.collect(), total))))
 }
 
@@ -216,7 +220,8 @@ async fn read(
 ) -> Result<Response, Problem> {
     // First those under way: one that ends now is in the log a moment later.
     if let Some(call) = api.store.live_call(caller.reach(), id).await? {
-        let call = LiveCall::of(call, clock::now());
+        let callers = CallersShown::to(&api, &caller).await?;
+        let call = LiveCall::of(call, clock::now(), callers);
         return Ok(Json(Call::Live(Box::new(call))).into_response());
     }
     let call = logs::ended_call(&api, &caller, id).await?;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::code::Code;
 use super::cursor::{self, Mark, TOTAL};
 use super::etag::Tag;
@@ -335,7 +336,7 @@ pub struct OfferOfCall {
 }
 
 impl LoggedCall {
-    fn of(row: CallRow, role: Role) -> Self {
+    fn of(row: CallRow, role: Role, callers: CallersShown) -> Self {
         Self {
             id: row.id,
             state: EndedState::Ended,
@@ -349,8 +350,8 @@ impl LoggedCall {
                     client_identifier,
                 }),
             incoming_did_number: row.incoming_did_number,
-            caller_id_num: row.caller_id_num,
-            caller_id_name: row.caller_id_name,
+            caller_id_num: callers.number(row.caller_id_num),
+            caller_id_name: callers.name(row.caller_id_name),
             timestamp_start: Moment(row.timestamp_start),
             timestamp_answered: row.timestamp_answered.map(Moment),
             timestamp_end: row.timestamp_end.map(Moment),
@@ -397,6 +398,7 @@ async fn list(
 /// Calls that have ended.
 pub async fn ended(api: &Api, caller: &Caller, query: &Query) -> Result<LoggedPage, Problem> {
     let page = query.page_without_cursor(50)?;
+    let callers = CallersShown::to(api, caller).await?;
     let (filter, words) = filter(api, query, caller).await?;
     let order = order(query)?;
     let start = if query.has("cursor") {
@@ -426,7 +428,7 @@ pub async fn ended(api: &Api, caller: &Caller, query: &Query) -> Result<LoggedPa
     let by_page = start.is_none();
     let mut items: Vec<LoggedCall> = rows
         .into_iter()
-        .map(|row| LoggedCall::of(row, caller.role))
+        .map(|row| LoggedCall::of(row, caller.role, callers))
         .collect();
     if let Some(words) = words {
         show_matches(api, caller, &mut items, &words).await?;
@@ -498,6 +500,7 @@ pub fn versioned(call: &impl Serialize) -> Response {
 /// A call that has ended, with all that was tried.
 pub async fn ended_call(api: &Api, caller: &Caller, id: i64) -> Result<LoggedCallDetails, Problem> {
     let owner = caller.owner();
+    let callers = CallersShown::to(&api, &caller).await?;
     let row = api.store.logged_call(caller.reach(), owner, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("call"))?;
     let attempts = api
@@ -510,7 +513,7 @@ pub async fn ended_call(api: &Api, caller: &Caller, id: i64) -> Result<LoggedCal
         .await?;
     let (recording, job) = recorded.map_or((None, None), |r| (r.recording, r.job));
     Ok(LoggedCallDetails {
-        call: LoggedCall::of(row, caller.role),
+        call: LoggedCall::of(row, caller.role, callers),
         offers: attempts.into_iter().map(OfferOfCall::of).collect(),
         recording: recording.as_ref().map(RecordingOfCall::of),
         transcription: job.map(TranscriptionOfCall::of),
@@ -548,6 +551,9 @@ pub async fn filter(
     query: &Query,
     caller: &Caller,
 ) -> Result<(CallFilter, Option<String>), Problem> {
+    if query.has("caller") || query.has("q") {
+        CallersShown::to(api, caller).await?.check_search(query)?;
+    }
     let mut filter = plain_filter(query, caller)?;
     if !query.has("transcript") {
         return Ok((filter, None));

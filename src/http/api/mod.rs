@@ -11,6 +11,7 @@ mod address;
 mod audit;
 mod auth;
 mod body;
+mod callers;
 mod campaigns;
 mod clients;
 mod code;
@@ -20,6 +21,7 @@ mod cursor;
 mod decisions;
 mod dids;
 mod docs;
+mod erasures;
 mod etag;
 mod events;
 mod examples;
@@ -232,6 +234,7 @@ fn operations() -> Vec<Operation> {
         decisions::operations(),
         audit::operations(),
         security_events::operations(),
+        erasures::operations(),
         internal::operations(),
     ]
     .into_iter()

@@ -148,6 +148,10 @@ static USER_CHANGE: Form = Form {
         Field::choice("status", STATUSES),
         FULL_NAME,
         COMPANY_NAME,
+        Field::flag("callersShown").about(
+            "Whether it sees callers' numbers and names. Without, it is shown `+1415•••0001` and no name, and finds \
+             callers by the whole number only.",
+        ),
     ],
     unknown: Unknown::Drop,
     at_least_one: true,
@@ -189,6 +193,7 @@ struct ChangedUser {
     full_name: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     company_name: Option<Option<String>>,
+    callers_shown: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -212,6 +217,8 @@ pub struct User {
     status: String,
     full_name: Option<String>,
     company_name: Option<String>,
+    /// It sees callers' numbers and names.
+    callers_shown: bool,
     created_at: Moment,
     updated_at: Moment,
 }
@@ -227,6 +234,7 @@ impl User {
             status: row.status,
             full_name: row.full_name,
             company_name: row.company_name,
+            callers_shown: row.callers_shown,
             created_at: Moment(row.created_at),
             updated_at: Moment(row.updated_at),
         }
@@ -317,6 +325,7 @@ async fn update(
                 status: change.status.as_deref(),
                 full_name: change.full_name.as_ref().map(Option::as_deref),
                 company_name: change.company_name.as_ref().map(Option::as_deref),
+                callers_shown: change.callers_shown,
             },
         )
         .await?;

@@ -97,7 +97,12 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
     .await;
     fill_access(server, user, mark).await;
     fill_recording(server, user, mark).await;
-    let mut things = Things::from([("user", i64::from(user)), ("client", 1), ("server", 1)]);
+    let mut things = Things::from([
+        ("user", i64::from(user)),
+        ("client", 1),
+        ("server", 1),
+        ("erasure", 1),
+    ]);
     for (name, sql) in [
         ("did", "min(id)::bigint from dids"),
         ("campaign", "min(id)::bigint from campaigns"),
@@ -253,6 +258,7 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         ("recordings", _) => "recording",
         ("transcription-jobs", _) => "job",
         ("servers", _) => "server",
+        ("erasures", _) => "erasure",
         ("reservations", _) => "reservation",
         _ => panic!("{path}: say in thing_in_path what this id is of"),
     }
@@ -819,9 +825,12 @@ const KNOWN_MIGHTY: &[&str] = &[
     "archive_call_attempts",
     "calls_with_words",
     "campaign_exists",
+    "claim_erasure",
     "clear_call_log_references",
     "drop_history_month",
     "ensure_call_log_partitions",
+    "erasure_end_pass",
+    "erasure_step",
     "history_strays",
     "history_strays_of_all",
     "link_exists",

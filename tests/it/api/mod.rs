@@ -1,11 +1,13 @@
 //! The HTTP API, over HTTP.
 
 mod auth;
+mod callers;
 mod campaigns;
 mod clients;
 mod contract;
 mod dids;
 mod document;
+mod erasures;
 mod events;
 mod fair_shares;
 mod insight;

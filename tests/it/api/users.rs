@@ -51,6 +51,7 @@ async fn an_account_is_added_read_changed_and_deleted() {
     assert_eq!(
         keys,
         [
+            "callersShown",
             "companyName",
             "createdAt",
             "email",

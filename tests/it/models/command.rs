@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::{ENGLISH, HINDI, World, archive, fixture};
+use super::{ENGLISH, HINDI, World, archive, fixture, sum_of};
 use crate::support::eventually;
 
 /// The command, without database, configuration file and environment.
@@ -36,12 +36,22 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 async fn models_are_installed_by_name_from_a_mirror_and_listed() {
     let world = World::new(archive(HINDI)).await;
     let mirror = format!("http://{}/mirror/", world.server.address);
-    let (code, out, err) = run(&world, &["install", "hi", "--mirror", &mirror]);
+    let (code, _, err) = run(&world, &["install", "hi", "--mirror", &mirror]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("without TLS") && err.contains("--sha256"),
+        "{err}"
+    );
+    let sum = sum_of(&archive(HINDI));
+    let (code, out, err) = run(
+        &world,
+        &["install", "hi", "--mirror", &mirror, "--sha256", &sum],
+    );
     assert_eq!(code, Some(0), "{out}{err}");
     let asked = world.server.asked();
     assert_eq!(asked[0].path, "/mirror/vosk-model-small-hi-0.22.zip");
     assert!(out.contains("hi uses it now"), "{out}");
-    assert!(out.contains("not compared"), "{out}");
+    assert!(out.contains("as demanded"), "{out}");
     assert!(err.contains("could not be tried"), "{err}");
     assert!(!err.contains('\u{1b}'), "{err:?}");
 
@@ -68,6 +78,13 @@ async fn unknown_names_and_addresses_are_explained() {
     let (code, _, err) = run(&world, &["install", "http://127.0.0.1:1/model.zip"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("--language"), "{err}");
+    let address = "https://127.0.0.1:1/tiny-en.zip";
+    let (code, _, err) = run(&world, &["install", address]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("not of the catalogue") && err.contains("sha256sum"),
+        "{err}"
+    );
     let (code, _, err) = run(&world, &["install", "en", "--sha256", "abc"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("64 hexadecimal"), "{err}");
@@ -80,7 +97,15 @@ async fn check_names_what_is_wrong_and_how_to_mend_it() {
     assert_eq!(code, Some(1));
     assert!(out.contains("capconduit model install en"), "{out}");
 
-    let (code, ..) = run(&world, &["install", &world.server.url(ENGLISH)]);
+    let (code, ..) = run(
+        &world,
+        &[
+            "install",
+            &world.server.url(ENGLISH),
+            "--sha256",
+            &sum_of(&archive(ENGLISH)),
+        ],
+    );
     assert_eq!(code, Some(0));
     let (code, out, _) = run(&world, &["check"]);
     assert_eq!(code, Some(0), "{out}");
@@ -96,7 +121,15 @@ async fn check_names_what_is_wrong_and_how_to_mend_it() {
         let mend = format!("capconduit model install {}", world.server.url(ENGLISH));
         assert!(out.contains(&mend), "{out}");
     }
-    let (code, ..) = run(&world, &["install", &world.server.url(ENGLISH)]);
+    let (code, ..) = run(
+        &world,
+        &[
+            "install",
+            &world.server.url(ENGLISH),
+            "--sha256",
+            &sum_of(&archive(ENGLISH)),
+        ],
+    );
     assert_eq!(code, Some(0));
     assert_eq!(run(&world, &["check"]).0, Some(0));
 }
@@ -139,7 +172,8 @@ async fn a_model_directory_that_cannot_be_written_is_named() {
     // Root may write anywhere but into what is no directory.
     let file = world.directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let arguments = ["install", &world.server.url(ENGLISH)];
+    let sum = sum_of(&archive(ENGLISH));
+    let arguments = ["install", &world.server.url(ENGLISH), "--sha256", &sum];
     for place in [
         file.as_path(),
         &file.join("models"),
@@ -161,11 +195,19 @@ async fn a_killed_installation_is_gone_on_with() {
         s.cuts = vec![whole / 2];
         s.stalls = true;
     });
-    let mut child = command(&world.at(""), &["install", &world.server.url(ENGLISH)])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command(
+        &world.at(""),
+        &[
+            "install",
+            &world.server.url(ENGLISH),
+            "--sha256",
+            &sum_of(&archive(ENGLISH)),
+        ],
+    )
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .spawn()
+    .unwrap();
     // What is written is not all that came, as it is written in larger pieces.
     let part = world.part();
     eventually("half of it is here", async || {
@@ -176,7 +218,15 @@ async fn a_killed_installation_is_gone_on_with() {
     child.wait().unwrap();
     let kept = std::fs::metadata(&part).unwrap().len();
     world.server.change(|s| s.stalls = false);
-    let (code, _, err) = run(&world, &["install", &world.server.url(ENGLISH)]);
+    let (code, _, err) = run(
+        &world,
+        &[
+            "install",
+            &world.server.url(ENGLISH),
+            "--sha256",
+            &sum_of(&archive(ENGLISH)),
+        ],
+    );
     assert_eq!(code, Some(0), "{err}");
     let range = world.server.asked()[1].range.clone();
     assert_eq!(range, Some(format!("bytes={kept}-")));

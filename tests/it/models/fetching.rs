@@ -207,3 +207,29 @@ async fn another_checksum_is_refused_and_the_file_removed() {
     let installed = world.install_with(ENGLISH, Some(&right)).await.unwrap();
     assert_eq!(installed.archive_sha256, found);
 }
+
+#[tokio::test]
+async fn an_archive_of_the_catalogue_is_what_it_was_the_first_time() {
+    const NAME: &str = "vosk-model-small-en-us-0.15";
+    let world = World::english().await;
+    let first = world.install(NAME).await.unwrap();
+    let known = std::fs::read_to_string(world.at("known-sums.json")).unwrap();
+    assert!(known.contains(&first.archive_sha256), "{known}");
+    // Elsewhere somebody knew another sum before.
+    std::fs::remove_dir_all(world.at(NAME)).unwrap();
+    let other = "0".repeat(64);
+    std::fs::write(
+        world.at("known-sums.json"),
+        format!("{{\"{NAME}\": \"{other}\"}}"),
+    )
+    .unwrap();
+    let error = world.install(NAME).await.unwrap_err();
+    assert!(matches!(error, InstallError::AnotherSum { .. }), "{error}");
+    assert!(error.to_string().contains("known-sums.json"), "{error}");
+    assert!(!world.at(NAME).exists());
+    // Whoever says what it must be is believed.
+    let sum = first.archive_sha256.as_str();
+    world.install_with(NAME, Some(sum)).await.unwrap();
+    std::fs::remove_dir_all(world.at(NAME)).unwrap();
+    world.install(NAME).await.unwrap();
+}

@@ -65,6 +65,12 @@ fn archive(name: &str) -> Vec<u8> {
     zip_of(&files_of(name))
 }
 
+/// The SHA-256 of an archive, in hexadecimal.
+fn sum_of(bytes: &[u8]) -> String {
+    let (sum, _) = capconduit::digest::sha256(bytes).unwrap();
+    capconduit::digest::hex(&sum)
+}
+
 /// Trials that always end so.
 fn answering(trial: Trial) -> Try {
     Arc::new(move |_, _| Box::pin(std::future::ready(trial.clone())))

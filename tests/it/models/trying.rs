@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ENGLISH, HINDI, World, archive, files_of, zip_of};
+use super::{ENGLISH, HINDI, World, archive, files_of, sum_of, zip_of};
 
 fn transcriber() -> PathBuf {
     let program =
@@ -36,9 +36,10 @@ fn model(world: &World, program: &Path, arguments: &[&str]) -> (Option<i32>, Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_works_is_said_to_work() {
+    let sum = sum_of(&archive(HINDI));
     let world = World::new(archive(HINDI)).await;
     let url = world.server.url(HINDI);
-    let (code, out, err) = model(&world, &transcriber(), &["install", &url]);
+    let (code, out, err) = model(&world, &transcriber(), &["install", &url, "--sha256", &sum]);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains("the transcriber can use it"), "{out}{err}");
     let (code, out, _) = model(&world, &transcriber(), &["check"]);
@@ -63,9 +64,10 @@ async fn a_model_that_ends_the_transcriber_is_not_installed() {
         let path = format!("{ENGLISH}/{file}");
         let found = files.iter_mut().find(|(name, _)| *name == path).unwrap();
         found.1 = content.as_bytes().to_vec();
+        let sum = sum_of(&zip_of(&files));
         let world = World::new(zip_of(&files)).await;
         let url = world.server.url(ENGLISH);
-        let (code, _, err) = model(&world, &transcriber(), &["install", &url]);
+        let (code, _, err) = model(&world, &transcriber(), &["install", &url, "--sha256", &sum]);
         assert_eq!(code, Some(1), "{file}");
         assert!(
             err.contains("cannot be used and was not installed"),
@@ -78,12 +80,13 @@ async fn a_model_that_ends_the_transcriber_is_not_installed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_libvosk_a_model_is_installed_and_said_to_be_untried() {
+    let sum = sum_of(&archive(ENGLISH));
     let world = World::english().await;
     // Away from its library.
     let alone = world.directory.path().join("capconduit-transcriber");
     std::fs::copy(transcriber(), &alone).unwrap();
     let url = world.server.url(ENGLISH);
-    let (code, _, err) = model(&world, &alone, &["install", &url]);
+    let (code, _, err) = model(&world, &alone, &["install", &url, "--sha256", &sum]);
     assert_eq!(code, Some(0), "{err}");
     assert!(err.contains("could not be tried"), "{err}");
     assert!(err.contains("libvosk"), "{err}");

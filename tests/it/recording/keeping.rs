@@ -1,5 +1,5 @@
 use capconduit::domain::Leg;
-use capconduit::recording::retention;
+use capconduit::recording::retention::{self, Limits};
 
 use super::Studio;
 
@@ -100,4 +100,54 @@ async fn a_storage_that_is_away_deletes_nothing_and_is_asked_again() {
     assert_eq!(studio.state().await, "stored queued");
     std::fs::rename(&aside, &root).unwrap();
     assert_eq!(retention::round(&studio.places(), &store).await.unwrap(), 1);
+}
+
+/// How many days each recording is kept, from its storing on.
+async fn kept_days(studio: &Studio) -> String {
+    let sql = "select string_agg(coalesce(extract(days from delete_after - stored_at)::text, 'ever'), ' ' order by recording_id)
+               from recordings";
+    studio.world.db.one(sql).await
+}
+
+#[tokio::test]
+async fn what_a_campaign_and_the_platform_say_now_counts_for_what_is_stored() {
+    let studio = Studio::new().await;
+    for _ in 0..3 {
+        stored(&studio).await;
+    }
+    let store = studio.world.db.store();
+    let limits = |fewest, most| Limits { fewest, most };
+    assert_eq!(kept_days(&studio).await, "ever ever ever");
+    // One somebody asked to be deleted keeps its time, whatever the days.
+    let asked = "update recordings set delete_after = stored_at + interval '3 days'
+                 where recording_id = (select max(recording_id) from recordings)";
+    studio.world.db.run(asked).await;
+    let apply = async |limits| retention::apply(&store, limits, 0).await.unwrap();
+    assert_eq!(apply(limits(None, Some(30))).await, 0);
+    assert_eq!(kept_days(&studio).await, "30 30 3");
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = 90")
+        .await;
+    apply(limits(None, Some(30))).await;
+    assert_eq!(kept_days(&studio).await, "30 30 3");
+    apply(limits(None, Some(365))).await;
+    assert_eq!(kept_days(&studio).await, "90 90 3");
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = 7")
+        .await;
+    apply(limits(Some(20), Some(365))).await;
+    assert_eq!(kept_days(&studio).await, "20 20 3");
+    apply(Limits::default()).await;
+    assert_eq!(kept_days(&studio).await, "7 7 3");
+    studio
+        .world
+        .db
+        .run("update campaigns set recording_retention_days = null")
+        .await;
+    apply(limits(Some(20), None)).await;
+    assert_eq!(kept_days(&studio).await, "ever ever 3");
 }

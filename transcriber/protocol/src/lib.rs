@@ -67,6 +67,9 @@ pub enum Answer {
         protocol: u32,
         /// Version of libvosk it was made for.
         engine_version: String,
+        /// What the kernel lacks for a sandbox, in words. Nothing: it is in one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lacks: Vec<String>,
     },
     /// It is alive and has listened to so much.
     Progress {

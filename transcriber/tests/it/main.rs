@@ -5,6 +5,7 @@
 mod input;
 mod models;
 mod process;
+mod sandbox;
 mod speech;
 mod support;
 mod wav;

@@ -47,7 +47,7 @@ fn it_does_not_outlive_the_process_that_started_it() {
     let mut shell = Command::new("sh");
     shell
         .arg("-c")
-        .arg("echo \"$2\" | \"$0\" --model \"$1\" & wait")
+        .arg("echo \"$2\" | \"$0\" --model \"$1\" --readable / & wait")
         .arg(env!("CARGO_BIN_EXE_capconduit-transcriber"))
         .arg(format!("en={}", fixture(EN).display()))
         .arg(request.to_string());

@@ -74,7 +74,17 @@ impl Transcriber {
         Self::spawn(command.args(options))
     }
 
+    /// One that may read the fixtures, and what tests write.
     pub fn spawn(command: &mut Command) -> Self {
+        if command.get_program() != "sh" {
+            command.arg("--readable").arg(fixture(""));
+            command.arg("--readable").arg(std::env::temp_dir());
+        }
+        Self::spawn_bare(command)
+    }
+
+    /// As it is.
+    pub fn spawn_bare(command: &mut Command) -> Self {
         let mut child = command
             .env_clear()
             .stdin(Stdio::piped())
@@ -111,7 +121,11 @@ impl Transcriber {
             Some(Answer::Ready {
                 protocol,
                 engine_version,
+                lacks,
             }) => {
+                if !lacks.is_empty() {
+                    eprintln!("no whole sandbox here: {lacks:?}");
+                }
                 assert_eq!(protocol, capconduit_transcriber_protocol::VERSION);
                 assert_eq!(engine_version, "0.3.45");
             }

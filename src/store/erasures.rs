@@ -1,0 +1,366 @@
+//! Erasures of callers and sellers: requests, and the job that carries them out step by step.
+//!
+//! Invariants: a request holds no number, but hashes under a key of its own that goes with its end; a job has one
+//! holder at a time, and each step notes how far it is in the transaction that does it. What is looked for where
+//! stands in `sql/migrations/0014_privacy.sql`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Row;
+
+use super::request::{Reach, Request};
+use super::rows::reader;
+use super::transaction::{Parameters, Transaction};
+use super::{Error, Store};
+use crate::digest::hex;
+use crate::domain::UserId;
+
+/// The statements of the API.
+pub mod sql {
+    crate::store::sql::statements! { "api/erasures";
+        CREATE = "create",
+        KEEP_KEY = "keep_key",
+        LIST = "list",
+        ONE = "one",
+        OPEN_OF_ACCOUNT = "open_of_account",
+    }
+}
+
+/// States of erasures.
+pub const STATES: [&str; 4] = ["queued", "running", "waiting", "done"];
+
+/// Steps change rows of tables that calls use: rather tried again than waited for.
+const PATIENT: &str =
+    "begin; set local statement_timeout = '20s'; set local lock_timeout = '200ms'";
+
+/// A key for one erasure, and what it looks for.
+#[derive(Clone)]
+pub struct Sought {
+    key: [u8; 32],
+    hashes: Vec<Vec<u8>>,
+    lengths: Vec<i32>,
+}
+
+impl Sought {
+    /// Looks for a number in these spellings of its digits. `key` is random, and of this one erasure.
+    pub fn new<'a>(key: [u8; 32], spellings: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut sought = Self {
+            key,
+            hashes: Vec::new(),
+            lengths: Vec::new(),
+        };
+        for digits in spellings {
+            let hash = sought.hash(digits.as_bytes()).to_vec();
+            if !sought.hashes.contains(&hash) {
+                sought.hashes.push(hash);
+            }
+            let length = digits.len() as i32;
+            if !sought.lengths.contains(&length) {
+                sought.lengths.push(length);
+            }
+        }
+        sought
+    }
+
+    /// As the SQL function `erasure_hash`. A test compares the two.
+    fn hash(&self, digits: &[u8]) -> [u8; 32] {
+        let inner = Sha256::new()
+            .chain_update(self.key)
+            .chain_update(digits)
+            .finalize();
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update(inner)
+            .finalize()
+            .into()
+    }
+
+    /// What stands in place of these digits, and of nothing else.
+    pub fn pseudonym(&self, digits: &str) -> String {
+        format!("erased-{}", &hex(&self.hash(digits.as_bytes()))[..16])
+    }
+}
+
+/// A request to be made.
+pub struct NewErasure<'a> {
+    /// The account to be erased; `None`: a caller.
+    pub account: Option<UserId>,
+    /// What will stand in its place.
+    pub pseudonym: &'a str,
+    /// Changes nothing, only counts.
+    pub dry_run: bool,
+    /// Why.
+    pub reason: &'a str,
+    /// Who asks.
+    pub requested_by: UserId,
+    /// The key.
+    pub sought: &'a Sought,
+}
+
+/// A request, and how far it is.
+#[derive(Debug, Clone)]
+pub struct ErasureRow {
+    /// Its id.
+    pub erasure_id: i64,
+    /// `caller` or `seller`.
+    pub kind: String,
+    /// The account that is erased.
+    pub account_id: Option<i32>,
+    /// What stands in place of the number or name.
+    pub pseudonym: String,
+    /// Changes nothing, only counts.
+    pub dry_run: bool,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub requested_by: Option<i32>,
+    /// When.
+    pub created_at: Timestamp,
+    /// One of [`STATES`].
+    pub state: String,
+    /// When it was begun.
+    pub started_at: Option<Timestamp>,
+    /// When it was done.
+    pub finished_at: Option<Timestamp>,
+    /// What went wrong last; it is tried again.
+    pub error: Option<String>,
+    /// How often the tables were read.
+    pub pass: i32,
+    /// Rows by table.
+    pub counts: Value,
+    /// `calls` or `recordings`, while it waits for them.
+    pub waits_for: Option<String>,
+    /// Recordings deleted.
+    pub recordings_deleted: i64,
+    /// Recordings to be deleted.
+    pub recordings_left: i64,
+    /// Recordings that somebody holds: the first thousand.
+    pub recordings_held: Vec<i64>,
+}
+
+impl ErasureRow {
+    fn from_row(sql: super::sql::Sql, row: &Row) -> Result<Self, Error> {
+        let get = reader(sql, row);
+        Ok(Self {
+            erasure_id: get.column("erasure_id")?,
+            kind: get.column("kind")?,
+            account_id: get.column("account_id")?,
+            pseudonym: get.column("pseudonym")?,
+            dry_run: get.column("dry_run")?,
+            reason: get.column("reason")?,
+            requested_by: get.column("requested_by")?,
+            created_at: get.column("created_at")?,
+            state: get.column("state")?,
+            started_at: get.column("started_at")?,
+            finished_at: get.column("finished_at")?,
+            error: get.column("error")?,
+            pass: get.column("pass")?,
+            counts: get.column("counts")?,
+            waits_for: get.column("waits_for")?,
+            recordings_deleted: get.column("recordings_deleted")?,
+            recordings_left: get.column("recordings_left")?,
+            recordings_held: get.column("recordings_held")?,
+        })
+    }
+}
+
+/// The lease on an erasure.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The erasure.
+    pub erasure_id: i64,
+    /// Number of the lease.
+    pub attempt: i32,
+    /// Of a seller, not of a caller.
+    pub is_seller: bool,
+    node: String,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do.
+    More,
+    /// Everything was read.
+    EndOfPass,
+    /// It waits: for calls under way, or for files to be deleted.
+    Waiting,
+    /// Nothing is left to do.
+    Done,
+    /// Another daemon has it.
+    Lost,
+}
+
+impl Step {
+    fn read(sql: super::sql::Sql, rows: &[Row]) -> Result<Self, Error> {
+        let row = rows.first().ok_or_else(|| Error::row(sql.name, "no row"))?;
+        let done: &str = reader(sql, row).column("done")?;
+        match done {
+            "more" | "again" => Ok(Self::More),
+            "end" => Ok(Self::EndOfPass),
+            "waiting" => Ok(Self::Waiting),
+            "done" => Ok(Self::Done),
+            "lost" => Ok(Self::Lost),
+            other => Err(Error::row(sql.name, other.to_owned())),
+        }
+    }
+}
+
+impl Request {
+    /// Makes a request, for the daemon to carry out.
+    pub async fn create_erasure(&self, new: &NewErasure<'_>) -> Result<ErasureRow, Error> {
+        let kind = if new.account.is_some() {
+            "seller"
+        } else {
+            "caller"
+        };
+        let row = self
+            .one(
+                sql::CREATE,
+                &[
+                    &kind,
+                    &new.account.map(|id| id.0),
+                    &new.pseudonym,
+                    &new.dry_run,
+                    &new.reason,
+                    &new.requested_by.0,
+                ],
+            )
+            .await?;
+        let erasure = ErasureRow::from_row(sql::CREATE, &row)?;
+        let Sought {
+            key,
+            hashes,
+            lengths,
+        } = new.sought;
+        self.rows(
+            sql::KEEP_KEY,
+            &[&erasure.erasure_id, &&key[..], hashes, lengths],
+        )
+        .await?;
+        Ok(erasure)
+    }
+
+    /// Whether an account was erased, or is being erased.
+    pub async fn is_erased(&self, account: UserId) -> Result<bool, Error> {
+        let row = self.one(sql::OPEN_OF_ACCOUNT, &[&account.0]).await?;
+        reader(sql::OPEN_OF_ACCOUNT, &row).column("there")
+    }
+}
+
+impl Store {
+    /// A request.
+    pub async fn erasure(&self, id: i64) -> Result<Option<ErasureRow>, Error> {
+        let rows = self.once(Reach::Everything, sql::ONE, &[&id]).await?;
+        let row = rows.first();
+        row.map(|row| ErasureRow::from_row(sql::ONE, row))
+            .transpose()
+    }
+
+    /// A part of all requests, newest first.
+    pub async fn erasures(
+        &self,
+        before: Option<i64>,
+        state: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<ErasureRow>, Error> {
+        let rows = self
+            .once(Reach::Everything, sql::LIST, &[&before, &state, &limit])
+            .await?;
+        let read = |row| ErasureRow::from_row(sql::LIST, row);
+        rows.iter().map(read).collect()
+    }
+
+    /// Takes the erasure that waits longest, if one does.
+    pub async fn claim_erasure(
+        &self,
+        node: &str,
+        lease: Duration,
+    ) -> Result<Option<Claimed>, Error> {
+        const SQL: super::sql::Sql = super::sql::CLAIM_ERASURE;
+        let rows = self
+            .erasure_work(SQL, &[&node, &lease.as_secs_f64()])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let get = reader(SQL, row);
+        Ok(Some(Claimed {
+            erasure_id: get.column("erasure_id")?,
+            attempt: get.column("attempt")?,
+            is_seller: get.column("is_seller")?,
+            node: node.to_owned(),
+        }))
+    }
+
+    /// Reads and changes what is in the next `blocks` blocks of a table.
+    pub async fn erasure_step(
+        &self,
+        claimed: &Claimed,
+        lease: Duration,
+        blocks: i32,
+    ) -> Result<Step, Error> {
+        const SQL: super::sql::Sql = super::sql::ERASURE_STEP;
+        let Claimed {
+            erasure_id,
+            attempt,
+            node,
+            ..
+        } = claimed;
+        let lease = lease.as_secs_f64();
+        let rows = self
+            .erasure_work(SQL, &[erasure_id, node, attempt, &lease, &blocks])
+            .await?;
+        Step::read(SQL, &rows)
+    }
+
+    /// What follows when everything was read: recordings, another pass after `wait`, or the end.
+    pub async fn end_erasure_pass(&self, claimed: &Claimed, wait: Duration) -> Result<Step, Error> {
+        const SQL: super::sql::Sql = super::sql::ERASURE_END_PASS;
+        let Claimed {
+            erasure_id,
+            attempt,
+            node,
+            ..
+        } = claimed;
+        let wait = wait.as_secs_f64();
+        let rows = self
+            .erasure_work(SQL, &[erasure_id, node, attempt, &wait])
+            .await?;
+        Step::read(SQL, &rows)
+    }
+
+    /// Gives an erasure back after an error: it is tried again after `pause`.
+    pub async fn fail_erasure(
+        &self,
+        claimed: &Claimed,
+        error: &str,
+        pause: Duration,
+    ) -> Result<(), Error> {
+        let Claimed {
+            erasure_id,
+            attempt,
+            node,
+            ..
+        } = claimed;
+        let pause = pause.as_secs_f64();
+        self.erasure_work(
+            super::sql::FAIL_ERASURE,
+            &[erasure_id, node, attempt, &error, &pause],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    async fn erasure_work(
+        &self,
+        sql: super::sql::Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let work = Transaction::on(self.for_jobs().await?);
+        work.run_all(Some(PATIENT), &[(sql, parameters)]).await
+    }
+}
