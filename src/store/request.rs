@@ -30,6 +30,14 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whose rows it is about: one seller's, or all.
+    pub fn owner(self) -> Option<i32> {
+        match self {
+            Self::Tenant(user) => Some(user.0),
+            Self::Everything => None,
+        }
+    }
+
     /// As [`Self::preamble`], for statements that are planned for their parameters.
     fn planned(self) -> String {
         format!(
@@ -54,6 +62,7 @@ impl Reach {
 pub struct Request {
     /// Until it is finished.
     transaction: Option<Transaction>,
+    reach: Reach,
 }
 
 /// A change for the audit log. `before` and `after` are what the API shows of the thing.
@@ -99,6 +108,7 @@ impl Store {
         transaction.begin_with(&reach.preamble()).await?;
         Ok(Request {
             transaction: Some(transaction),
+            reach,
         })
     }
 
@@ -162,6 +172,11 @@ impl Store {
 impl Request {
     fn open(&self) -> &Transaction {
         self.transaction.as_ref().expect("open until finished")
+    }
+
+    /// Whose rows it is about: one seller's, or all.
+    pub fn owner(&self) -> Option<i32> {
+        self.reach.owner()
     }
 
     /// Runs a statement and returns its rows.
@@ -238,6 +253,14 @@ pub enum Broken<'a> {
 }
 
 impl Error {
+    /// The server does not accept a value, as the name of a time zone that it does not know.
+    pub fn is_invalid_parameter(&self) -> bool {
+        let Self::Statement { source, .. } = self else {
+            return false;
+        };
+        source.code() == Some(&SqlState::INVALID_PARAMETER_VALUE)
+    }
+
     /// The constraint that a statement broke, if that is why it failed.
     pub fn broken(&self) -> Option<Broken<'_>> {
         let Self::Statement { source, .. } = self else {

@@ -123,18 +123,14 @@ impl UsageRow {
 }
 
 impl Store {
-    /// The use of the links of a seller's campaign, by tier.
+    /// The use of the links of a campaign within reach, by tier.
     pub async fn usage_of_campaign(
         &self,
-        owner: UserId,
+        reach: Reach,
         campaign_id: i32,
     ) -> Result<Option<Vec<UsageRow>>, Error> {
         let rows = self
-            .once(
-                Reach::Tenant(owner),
-                sql::OF_CAMPAIGN,
-                &[&owner.0, &campaign_id],
-            )
+            .once(reach, sql::OF_CAMPAIGN, &[&reach.owner(), &campaign_id])
             .await?;
         if rows.is_empty() {
             return Ok(None);

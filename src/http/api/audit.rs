@@ -13,6 +13,7 @@ use super::access::{Access, Caller};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
+use super::zone::{TZ, zone};
 use super::{Api, Problem};
 use crate::domain::Role;
 use crate::store::audit::{AuditFilter, AuditRow};
@@ -41,7 +42,8 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-const FILTERS: [Parameter; 8] = [
+const FILTERS: [Parameter; 9] = [
+    TZ,
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -148,6 +150,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<AuditPage>, Problem> {
     let per_page = query.page(50)?.per_page;
+    let zone = zone(&query)?;
     let filter = AuditFilter {
         before: cursor(&query)?,
         user_id: match caller.role {
@@ -158,11 +161,11 @@ async fn list(
         object_type: query.checked("object_type", 100)?,
         object_id: query.checked("object_id", 100)?,
         action: query.checked("action", 100)?,
-        from: day(&query, "start_date")?.map(start_of),
+        from: day(&query, "start_date")?.map(|day| start_of(day, &zone)),
         // The last day there is has no day after it: then nothing ends the time asked for.
         to: day(&query, "end_date")?
             .and_then(|day| day.tomorrow().ok())
-            .map(start_of),
+            .map(|day| start_of(day, &zone)),
     };
     // One more than asked for tells whether there is another page.
     let mut rows = api
@@ -216,8 +219,8 @@ fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
 }
 
 /// The last moment there is, for days that end after it.
-fn start_of(day: Date) -> Timestamp {
-    let zoned = day.to_zoned(TimeZone::UTC);
+fn start_of(day: Date, zone: &TimeZone) -> Timestamp {
+    let zoned = day.to_zoned(zone.clone());
     zoned.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
 }
 
@@ -229,7 +232,10 @@ mod tests {
     fn days_begin_at_midnight_and_the_last_one_at_the_end_of_time() {
         let query =
             Query::parse("a=2026-01-31&b=9999-12-31&c=2026-02-30&d=20260131&e=2026-01-31T10");
-        let start = |name: &str| day(&query, name).ok().flatten().map(start_of);
+        let start = |name: &str| {
+            let day = day(&query, name).ok().flatten();
+            day.map(|day| start_of(day, &TimeZone::UTC))
+        };
         assert_eq!(
             start("a").map(|at| at.to_string()).as_deref(),
             Some("2026-01-31T00:00:00Z")

@@ -28,19 +28,23 @@ mod logs;
 mod moment;
 mod openapi;
 mod operation;
+mod order;
 mod problem;
 mod query;
 mod range;
 mod recordings;
+mod scope;
 mod servers;
 mod sessions;
 mod staff_dids;
 mod statistics;
+mod ties;
 mod trace;
 mod transcription_jobs;
 mod transcripts;
 mod usage;
 mod users;
+mod zone;
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -61,8 +65,6 @@ use crate::domain::Claims;
 use crate::routing::Engine;
 use crate::storage::Storage;
 use crate::store::Store;
-use crate::store::request::{Change, Request as StoreRequest};
-use access::Caller;
 use operation::Operation;
 pub use problem::Problem;
 
@@ -146,7 +148,9 @@ fn operations() -> Vec<Operation> {
         dids::operations(),
         staff_dids::operations(),
         campaigns::operations(),
+        ties::operations(),
         links::operations(),
+        order::operations(),
         usage::operations(),
         live::operations(),
         servers::operations(),
@@ -202,30 +206,6 @@ pub fn router(
 /// What the audit log keeps of a thing: what the API shows of it.
 fn shown(thing: &impl Serialize) -> Option<Value> {
     serde_json::to_value(thing).ok()
-}
-
-/// Notes in the audit log what a seller did to something of its own: of this kind, with this id.
-async fn note_own(
-    request: &StoreRequest,
-    caller: &Caller,
-    action: &'static str,
-    (object_type, id): (&'static str, i32),
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<(), Problem> {
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action,
-            object_type,
-            object_id: id.to_string(),
-            before,
-            after,
-            reason: None,
-        })
-        .await?;
-    Ok(())
 }
 
 /// Says only that the process serves; readiness is on the ops listener.

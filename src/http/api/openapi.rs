@@ -230,6 +230,7 @@ fn problem_responses() -> Value {
         (412, "It was changed since it was read."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
+        (502, "Asterisk did not do it."),
         (416, "The range begins after the end."),
         (422, "The Idempotency-Key was used for another request."),
         (429, "Too many requests; try again later."),

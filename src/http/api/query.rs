@@ -134,8 +134,34 @@ impl Query {
         (id != 0).then(|| i32::try_from(id).unwrap_or(-1))
     }
 
+    /// An id; what can be none is refused.
+    pub fn only_id(&self, name: &str) -> Result<Option<i32>, Problem> {
+        let Some(text) = self.text(name).map(str::trim) else {
+            return Ok(None);
+        };
+        match text.parse::<i64>() {
+            // An id that cannot be is one that nothing has.
+            Ok(id) if id > 0 => Ok(Some(i32::try_from(id).unwrap_or(-1))),
+            _ => Err(Problem::bad_request(
+                "bad_parameter",
+                format!("`{name}` must be an id: a whole number from 1."),
+            )),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
+        let word = self.choice(name, &["true", "false"])?;
+        Ok(word.map(|word| word == "true"))
+    }
+
     /// The page asked for.
     pub fn page(&self, default_per_page: i64) -> Result<Page, Problem> {
+        self.page_of(default_per_page, MAX_PER_PAGE)
+    }
+
+    /// The page asked for, of so many items at most.
+    pub fn page_of(&self, default_per_page: i64, max_per_page: i64) -> Result<Page, Problem> {
         let number = |name: &str| -> Result<Option<i64>, Problem> {
             let Some(text) = self.text(name).map(str::trim) else {
                 return Ok(None);
@@ -156,7 +182,7 @@ impl Query {
         let page = number("page")?.unwrap_or(1).max(1);
         let per_page = match number("per_page")?.unwrap_or(default_per_page) {
             ..1 => 20,
-            asked => asked.min(MAX_PER_PAGE),
+            asked => asked.min(max_per_page),
         };
         if page > MAX_ROW / per_page {
             return Err(Problem::bad_request(
@@ -187,6 +213,11 @@ impl Page {
     /// Items before it.
     pub fn offset(self) -> i64 {
         (self.page - 1) * self.per_page
+    }
+
+    /// How many items, beginning after how many.
+    pub fn bounds(self) -> (i64, i64) {
+        (self.per_page, self.offset())
     }
 
     /// The answer with these items of `total`.

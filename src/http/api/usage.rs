@@ -30,6 +30,10 @@ pub fn operations() -> Vec<Operation> {
             .tagged("usage", "Read what a campaign's calls use of its caps")
             .access(Access::Seller)
             .answers::<CampaignUsage>(200, "The links of the campaign, by `forwardingPriority`."),
+        Operation::get("/api/admin/campaigns/{id}/usage", "getAnyCampaignUsage", of_campaign)
+            .tagged("usage", "Read what the calls of any seller's campaign use of its caps")
+            .access(Access::Staff)
+            .answers::<CampaignUsage>(200, "The links of the campaign, by `forwardingPriority`."),
         Operation::get("/api/admin/usage", "listUsage", list)
             .tagged("usage", "Read what calls use of all caps")
             .access(Access::Staff)
@@ -278,7 +282,7 @@ async fn of_campaign(
     caller: Caller,
     Id(id): Id,
 ) -> Result<Json<CampaignUsage>, Problem> {
-    let rows = api.store.usage_of_campaign(caller.user_id, id).await?;
+    let rows = api.store.usage_of_campaign(caller.reach(), id).await?;
     let rows = rows.ok_or_else(|| Problem::not_found("campaign"))?;
     let links = rows.into_iter().map(|row| LinkUsage::of(row).usage);
     let links: Vec<_> = links.collect();
@@ -368,8 +372,7 @@ async fn steer_own(
     let (campaign_id, id) = links::in_path(ids)?;
     let reason = reason(body).await?;
     let request = api.store.request(caller.reach()).await?;
-    let row = links::lock(&request, &caller, campaign_id, id).await?;
-    let owner = caller.user_id;
+    let (owner, row) = links::lock(&request, campaign_id, id).await?;
     steer_link(request, &caller, owner, row, lever, reason.as_deref()).await
 }
 

@@ -40,7 +40,9 @@ async fn a_client_is_linked_changed_and_unlinked() {
     );
     let usage: i64 = server.db.one("select count(*) from link_usage").await;
     assert_eq!(usage, 1);
-    alice.post(&clients, body(3)).await.expect(201);
+    alice.post(&clients, body(2)).await.expect(201);
+    let inactive = alice.post(&clients, body(3)).await.expect(409);
+    assert_eq!(inactive["code"], "client_inactive");
 
     let one = format!("{clients}/{}", link["id"]);
     let changed = alice
