@@ -18,6 +18,7 @@ pub mod sql {
         COUNT = "count",
         COUNT_PENDING = "count_pending",
         CREATE = "create",
+        CREATE_MANY = "create_many",
         DELETE = "delete",
         IS_OWN = "is_own",
         LIST = "list",
@@ -159,6 +160,26 @@ impl Request {
             .one(sql::CREATE, &[&owner.0, &number, &description, &status])
             .await?;
         DidRow::from_row(sql::CREATE, &row)
+    }
+
+    /// Makes DIDs with numbers, descriptions and statuses, but for numbers that are DIDs already.
+    pub async fn create_dids(
+        &self,
+        owner: UserId,
+        new: &[(&str, Option<&str>, &str)],
+    ) -> Result<Vec<DidRow>, Error> {
+        let numbers: Vec<_> = new.iter().map(|did| did.0).collect();
+        let descriptions: Vec<_> = new.iter().map(|did| did.1).collect();
+        let statuses: Vec<_> = new.iter().map(|did| did.2).collect();
+        let rows = self
+            .rows(
+                sql::CREATE_MANY,
+                &[&owner.0, &numbers, &descriptions, &statuses],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| DidRow::from_row(sql::CREATE_MANY, row))
+            .collect()
     }
 
     /// Changes a DID that was locked.

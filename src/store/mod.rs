@@ -11,6 +11,7 @@ pub mod clients;
 mod connection;
 pub mod dids;
 mod error;
+pub mod grants;
 pub mod health;
 pub mod history;
 pub mod idempotency;

@@ -17,6 +17,7 @@ use crate::domain::UserId;
 pub mod sql {
     crate::store::sql::statements! { "api/request";
         NOTE = "note",
+        NOTE_ALL = "note_all",
     }
 }
 
@@ -211,6 +212,34 @@ impl Request {
                 &change.before,
                 &change.after,
                 &change.reason,
+                &actor.request_id,
+                &actor.address,
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Notes in the audit log that things of one kind were made, each with what it is now.
+    pub async fn audit_made(
+        &self,
+        actor: &Actor,
+        tenant: UserId,
+        object_type: &'static str,
+        made: &[(String, Option<serde_json::Value>)],
+    ) -> Result<(), Error> {
+        let (ids, after): (Vec<_>, Vec<_>) = made.iter().map(|(id, after)| (id, after)).unzip();
+        self.rows(
+            sql::NOTE_ALL,
+            &[
+                &actor.user_id.map(|id| id.0),
+                &actor.name,
+                &actor.via,
+                &tenant.0,
+                &"create",
+                &object_type,
+                &ids,
+                &after,
                 &actor.request_id,
                 &actor.address,
             ],

@@ -32,6 +32,7 @@ pub const API: &[&[Sql]] = &[
     super::campaigns::sql::ALL,
     super::clients::sql::ALL,
     super::dids::sql::ALL,
+    super::grants::sql::ALL,
     super::idempotency::sql::ALL,
     super::internal::sql::ALL,
     super::keys::sql::ALL,

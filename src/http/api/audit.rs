@@ -155,7 +155,7 @@ async fn list(
         before: cursor(&query)?,
         user_id: match caller.role {
             Role::User => Some(caller.user_id.0),
-            Role::Admin | Role::Staff => query.id("user_id"),
+            Role::Admin | Role::Staff => query.only_id("user_id")?,
         },
         actor: query.checked("actor", 100)?,
         object_type: query.checked("object_type", 100)?,

@@ -104,7 +104,7 @@ fn on(side: Side) -> Vec<Operation> {
 
 /// Most DIDs of a seller that are pending: whoever claims more keeps numbers from others. Parallel requests may pass
 /// it by a few.
-const MAX_PENDING: i64 = 200;
+pub(super) const MAX_PENDING: i64 = 200;
 
 /// What a DID can be set to.
 const STATUSES: &[&str] = &["active", "inactive"];
@@ -178,7 +178,7 @@ const CHANGE_FIELDS: &[Field] = &[
     Field::choice("status", STATUSES),
 ];
 
-static NEW_DID: Form = Form {
+pub(super) static NEW_DID: Form = Form {
     name: "NewDid",
     fields: &NEW_FIELDS,
     unknown: Unknown::Refuse,
@@ -208,11 +208,11 @@ static ANY_DID_CHANGE: Form = Form {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NewDid {
+pub(super) struct NewDid {
     user_id: Option<i32>,
-    number: String,
-    description: Option<String>,
-    status: String,
+    pub(super) number: String,
+    pub(super) description: Option<String>,
+    pub(super) status: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,10 +305,7 @@ async fn create(
     let request = api.store.request(caller.reach()).await?;
     let owner = owner_of_new(&request, &caller, new.user_id).await?;
     if status == "pending" && request.pending_dids(owner).await? >= MAX_PENDING {
-        return Err(Problem::conflict(
-            "too_many_pending",
-            format!("{MAX_PENDING} of your numbers wait to be confirmed. Add more when some are."),
-        ));
+        return Err(too_many_pending());
     }
     let created = request
         .create_did(owner, &new.number, new.description.as_deref(), status)
@@ -337,8 +334,27 @@ async fn create(
     Ok((StatusCode::CREATED, Tagged(did.object.tag(), did)).into_response())
 }
 
+pub(super) fn too_many_pending() -> Problem {
+    Problem::conflict(
+        "too_many_pending",
+        format!("{MAX_PENDING} of your numbers wait to be confirmed. Add more when some are."),
+    )
+}
+
+/// What a seller is told of a number that is a DID already, whoever has it.
+pub(super) fn number_taken(number: &str) -> Problem {
+    Problem::conflict(
+        "number_taken",
+        format!("{number} is a DID already. If it is yours to use, ask the operator's staff."),
+    )
+}
+
 /// The status of a new DID: as staff says; a seller's claim as `dids.claims` says.
-fn status_of_new<'a>(api: &Api, caller: &Caller, asked: &'a str) -> Result<&'a str, Problem> {
+pub(super) fn status_of_new<'a>(
+    api: &Api,
+    caller: &Caller,
+    asked: &'a str,
+) -> Result<&'a str, Problem> {
     if caller.role != Role::User {
         return Ok(asked);
     }
@@ -354,9 +370,10 @@ fn status_of_new<'a>(api: &Api, caller: &Caller, asked: &'a str) -> Result<&'a s
 
 /// A number is a DID already: staff is told whose.
 async fn taken(api: &Api, caller: &Caller, number: &str) -> Result<Problem, Problem> {
-    let message = if caller.role == Role::User {
-        format!("{number} is a DID already. If it is yours to use, ask the operator's staff.")
-    } else {
+    if caller.role == Role::User {
+        return Ok(number_taken(number));
+    }
+    let message = {
         let key = DialledNumber::from_untrusted(number).key();
         let filter = DidFilter {
             key: key.as_deref(),

@@ -285,6 +285,35 @@ impl Form {
         Ok(read)
     }
 
+    /// Fields that it drops, with dots between the levels.
+    pub fn dropped(&self, body: &Map<String, Value>) -> Vec<String> {
+        let mut dropped = Vec::new();
+        for (name, value) in body {
+            match self.fields.iter().find(|field| field.name == name) {
+                None if self.unknown == Unknown::Drop => dropped.push(name.clone()),
+                Some(Field {
+                    kind: Kind::Object(form),
+                    ..
+                }) => {
+                    let inner = value.as_object().map(|object| form.dropped(object));
+                    let inner = inner.unwrap_or_default().into_iter();
+                    dropped.extend(inner.map(|inner| format!("{name}.{inner}")));
+                }
+                _ => {}
+            }
+        }
+        dropped
+    }
+
+    /// What is told of fields that would be dropped, where they may not be.
+    pub fn refusal(&self, dropped: &[String]) -> Errors {
+        let message = json!([format!("Is not known here. Known: {}.", self.names())]);
+        let names = dropped.iter().take(20);
+        names
+            .map(|name| (name.chars().take(100).collect(), message.clone()))
+            .collect()
+    }
+
     /// Checks and normalises one of many objects.
     pub fn read_one(&self, value: Value) -> Result<Map<String, Value>, Errors> {
         match value {

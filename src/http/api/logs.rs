@@ -122,17 +122,13 @@ pub const FILTERS: [Parameter; 14] = [
     parameter(
         "campaign_id",
         ParameterKind::Integer,
-        "Only calls of this campaign. What is no number, or 0, is ignored.",
+        "Only calls of this campaign.",
     ),
-    parameter(
-        "did_id",
-        ParameterKind::Integer,
-        "Only calls on this DID. What is no number, or 0, is ignored.",
-    ),
+    parameter("did_id", ParameterKind::Integer, "Only calls on this DID."),
     parameter(
         "client_id",
         ParameterKind::Integer,
-        "Only calls of this client. What is no number, or 0, is ignored.",
+        "Only calls of this client.",
     ),
     parameter(
         "call_status",
@@ -534,7 +530,7 @@ pub async fn filter(
 fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
     let user_id = match caller.role {
         Role::User => Some(caller.user_id.0),
-        Role::Admin | Role::Staff => query.id("user_id"),
+        Role::Admin | Role::Staff => query.id("user_id")?,
     };
     let statuses = query.checked("call_status", 1_000)?.map(|list| {
         let statuses = list.split(',').filter(|status| !status.is_empty());
@@ -551,9 +547,9 @@ fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
         user_id,
         from: bound(query, "start_date", Bound::Start)?,
         before: bound(query, "end_date", Bound::End)?,
-        campaign_id: query.id("campaign_id"),
-        did_id: query.id("did_id"),
-        client_id: query.id("client_id"),
+        campaign_id: query.id("campaign_id")?,
+        did_id: query.id("did_id")?,
+        client_id: query.id("client_id")?,
         statuses,
         refusal_reason: query.checked("refusal_reason", 100)?.map(str::to_owned),
         did_number: query.checked("did", 50)?.map(number),

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod auth;
 mod body;
+mod bulk;
 mod campaigns;
 mod clients;
 mod decisions;
@@ -18,7 +19,9 @@ mod etag;
 mod events;
 mod export;
 mod form;
+mod grants;
 mod idempotency;
+mod ignored;
 mod internal;
 mod keys;
 mod limits;
@@ -145,8 +148,10 @@ fn operations() -> Vec<Operation> {
         keys::operations(),
         users::operations(),
         clients::operations(),
+        grants::operations(),
         dids::operations(),
         staff_dids::operations(),
+        bulk::operations(),
         campaigns::operations(),
         ties::operations(),
         links::operations(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::ignored::Ignored;
 
 /// A parameter of the query, for the API's document.
 #[derive(Debug, Clone, Copy)]
@@ -68,13 +69,19 @@ pub const PAGING: [Parameter; 2] = [
 
 /// The parameters of a query string; of one that comes twice the first counts.
 #[derive(Debug, Default)]
-pub struct Query(HashMap<String, String>);
+pub struct Query {
+    parameters: HashMap<String, String>,
+    /// What is no id is ignored, as the contract has it.
+    drops_values: bool,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+        let mut query = Self::parse(parts.uri.query().unwrap_or_default());
+        query.drops_values = Ignored::in_parts(parts).drops_values();
+        Ok(query)
     }
 }
 
@@ -87,18 +94,21 @@ impl Query {
                 .entry(name.into_owned())
                 .or_insert_with(|| value.into_owned());
         }
-        Self(parameters)
+        Self {
+            parameters,
+            drops_values: false,
+        }
     }
 
     /// A parameter that is there and not empty.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(name).map(String::as_str);
+        let value = self.parameters.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }
 
     /// Whether a parameter is there, empty perhaps.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.parameters.contains_key(name)
     }
 
     /// As [`Self::text`]; what no column can hold is refused.
@@ -127,11 +137,17 @@ impl Query {
         }
     }
 
-    /// An id; what is none, or 0, is ignored, as the contract has it.
-    pub fn id(&self, name: &str) -> Option<i32> {
-        let id: i64 = self.text(name)?.trim().parse().ok()?;
+    /// An id. On lists of the contract what is none, or 0, is ignored; elsewhere it is an error.
+    pub fn id(&self, name: &str) -> Result<Option<i32>, Problem> {
+        if !self.drops_values {
+            return self.only_id(name);
+        }
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let id: Option<i64> = text.trim().parse().ok().filter(|id| *id != 0);
         // An id that cannot be is one that nothing has.
-        (id != 0).then(|| i32::try_from(id).unwrap_or(-1))
+        Ok(id.map(|id| i32::try_from(id).unwrap_or(-1)))
     }
 
     /// An id; what can be none is refused.
@@ -324,12 +340,12 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_none_are_ignored_and_ids_that_cannot_be_match_nothing() {
-        let query = Query::parse("a=7&b=0&c=x&d=99999999999&e=");
-        assert_eq!(query.id("a"), Some(7));
-        assert_eq!(query.id("b"), None);
-        assert_eq!(query.id("c"), None);
-        assert_eq!(query.id("d"), Some(-1));
-        assert_eq!(query.id("e"), None);
+    fn ids_that_are_none_are_errors_or_ignored_and_ids_that_cannot_be_match_nothing() {
+        let mut query = Query::parse("a=7&b=0&c=x&d=99999999999&e=");
+        let ids = |query: &Query| ["a", "b", "c", "d", "e"].map(|name| query.id(name).ok());
+        let (some, none) = (|id| Some(Some(id)), Some(None));
+        assert_eq!(ids(&query), [some(7), None, None, some(-1), none]);
+        query.drops_values = true;
+        assert_eq!(ids(&query), [some(7), none, none, some(-1), none]);
     }
 }

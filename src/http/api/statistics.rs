@@ -239,7 +239,9 @@ fn groups<'a>(query: &'a Query, caller: &Caller) -> Result<(&'a str, Option<&'a 
         return wrong(format!("`group_by` names `{first}` twice."));
     }
     if filling::is_time(first) && second.is_some_and(filling::is_time) {
-        return wrong("`group_by` may name one time: hour, day, week, month or weekday_hour.".into());
+        return wrong(
+            "`group_by` may name one time: hour, day, week, month or weekday_hour.".into(),
+        );
     }
     Ok((first, second))
 }
@@ -341,8 +343,9 @@ fn span(
             back.ok()?.timestamp()
         }
     };
+    // An hour more, for clocks that went back meanwhile.
     let length = before.duration_since(from);
-    (length >= SignedDuration::ZERO && length <= SignedDuration::from_hours(24 * MAX_DAYS))
+    (length >= SignedDuration::ZERO && length <= SignedDuration::from_hours(24 * MAX_DAYS + 1))
         .then_some((from, before))
 }
 

@@ -39,7 +39,7 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Staff)
             .query(&PAGING)
             .query(&FILTERS)
-            .answers::<Listed<LinkUsage>>(200, "The links, by id.")
+            .answers::<Listed<LinkUsage>>(200, "The links, by id unless sorted otherwise.")
             .problems(&[400]),
         Operation::put("/api/admin/links/{id}/counter", "correctLinkCounter", correct)
             .tagged("usage", "Correct the count of answered calls of a link")
@@ -99,7 +99,24 @@ pub fn operations() -> Vec<Operation> {
     reading.into_iter().chain(levers).collect()
 }
 
-const FILTERS: [Parameter; 3] = [
+const SORTS: &[&str] = &["id", "-live", "-share", "campaign", "client"];
+
+const FILTERS: [Parameter; 6] = [
+    parameter(
+        "status",
+        ParameterKind::Choice(&["active", "inactive"]),
+        "Only links of this status.",
+    ),
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only links with this text in the name of campaign or client, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "By id unless given; `-live`: most calls first; `-share`: nearest to its cap on calls at once first.",
+    ),
     parameter(
         "campaign_id",
         ParameterKind::Integer,
@@ -296,14 +313,14 @@ async fn of_campaign(
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<LinkUsage>>, Problem> {
     let page = query.page(20)?;
     let filter = UsageFilter {
-        campaign_id: query.id("campaign_id"),
-        client_id: query.id("client_id"),
-        user_id: query.id("user_id"),
+        campaign_id: query.only_id("campaign_id")?,
+        client_id: query.only_id("client_id")?,
+        user_id: query.only_id("user_id")?,
+        status: query.choice("status", &["active", "inactive"])?,
+        text: query.checked("q", 100)?,
     };
-    let (rows, total) = api
-        .store
-        .usage(filter, page.per_page, page.offset())
-        .await?;
+    let sort = query.choice("sort", SORTS)?.unwrap_or("id");
+    let (rows, total) = api.store.usage(filter, sort, page.bounds()).await?;
     let links = rows.into_iter().map(LinkUsage::of).collect();
     Ok(Json(page.of(links, total)))
 }

@@ -53,7 +53,14 @@ mod tests {
         assert_eq!(read("tz="), Some("UTC".into()));
         assert_eq!(read("tz=Asia/Kolkata"), Some("Asia/Kolkata".into()));
         assert_eq!(read("tz=UTC"), Some("UTC".into()));
-        for wrong in ["Mars/Olympus", "../etc/passwd", "/etc/localtime", "CET-1CEST", "+01:00", "%00"] {
+        for wrong in [
+            "Mars/Olympus",
+            "../etc/passwd",
+            "/etc/localtime",
+            "CET-1CEST",
+            "+01:00",
+            "%00",
+        ] {
             assert_eq!(read(&format!("tz={wrong}")), None, "{wrong}");
         }
     }

@@ -226,7 +226,7 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         ("campaigns", _) => "campaign",
         ("clients", true) | ("links", _) => "link",
         ("clients", false) => "client",
-        ("users" | "sellers", _) => "user",
+        ("users" | "sellers" | "grants", _) => "user",
         ("calls", _) => "call",
         ("logs", _) => "log",
         ("decisions", _) => "decision",
@@ -291,6 +291,7 @@ fn query_of(operation: &Operation, other: &Things) -> String {
 }
 
 const NARROWS: &[&str] = &[
+    "access",
     "action",
     "assigned",
     "at",
@@ -299,7 +300,9 @@ const NARROWS: &[&str] = &[
     "caller",
     "callerId",
     "cursor",
+    "details",
     "end_date",
+    "fill",
     "format",
     "from",
     "group_by",
@@ -314,6 +317,7 @@ const NARROWS: &[&str] = &[
     "per_page",
     "q",
     "refusal_reason",
+    "role",
     "routing_strategy",
     "search",
     "sort",
@@ -321,6 +325,7 @@ const NARROWS: &[&str] = &[
     "state",
     "status",
     "to",
+    "tz",
 ];
 
 /// The operation's example, every id in it another seller's.

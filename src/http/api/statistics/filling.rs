@@ -192,13 +192,34 @@ mod tests {
             "2026-01-01T01:31:00Z",
             "Asia/Kolkata",
         );
-        assert_eq!(days, ["2025-12-31T23:30:00Z", "2026-01-01T00:30:00Z", "2026-01-01T01:30:00Z"]);
-        let weeks = listed("week", "2026-03-11T00:00:00Z", "2026-03-17T00:00:00Z", "UTC");
+        assert_eq!(
+            days,
+            [
+                "2025-12-31T23:30:00Z",
+                "2026-01-01T00:30:00Z",
+                "2026-01-01T01:30:00Z"
+            ]
+        );
+        let weeks = listed(
+            "week",
+            "2026-03-11T00:00:00Z",
+            "2026-03-17T00:00:00Z",
+            "UTC",
+        );
         assert_eq!(weeks, ["2026-03-09T00:00:00Z", "2026-03-16T00:00:00Z"]);
-        let months = listed("month", "2026-01-31T00:00:00Z", "2026-03-01T00:00:01Z", "UTC");
+        let months = listed(
+            "month",
+            "2026-01-31T00:00:00Z",
+            "2026-03-01T00:00:01Z",
+            "UTC",
+        );
         assert_eq!(
             months,
-            ["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"]
+            [
+                "2026-01-01T00:00:00Z",
+                "2026-02-01T00:00:00Z",
+                "2026-03-01T00:00:00Z"
+            ]
         );
     }
 
@@ -218,14 +239,20 @@ mod tests {
             calls,
             ..GroupRow::default()
         };
-        let rows = vec![row("2026-01-01T00:00:00Z", 7, 1), row("2026-01-02T00:00:00Z", 8, 5)];
+        let rows = vec![
+            row("2026-01-01T00:00:00Z", 7, 1),
+            row("2026-01-02T00:00:00Z", 8, 5),
+        ];
         let filled = fill(rows.clone(), ("day", "client"), span, &TimeZone::UTC, 4);
         let filled: Vec<_> = filled
             .expect("fits")
             .iter()
             .map(|row| (row.second.id, row.calls))
             .collect();
-        assert_eq!(filled, [(Some(8), 0), (Some(7), 1), (Some(8), 5), (Some(7), 0)]);
+        assert_eq!(
+            filled,
+            [(Some(8), 0), (Some(7), 1), (Some(8), 5), (Some(7), 0)]
+        );
         assert!(fill(rows, ("day", "client"), span, &TimeZone::UTC, 3).is_none());
         let empty = fill(Vec::new(), ("day", ""), span, &TimeZone::UTC, 9).expect("fits");
         assert_eq!(empty.len(), 2);
