@@ -62,7 +62,9 @@ async fn accounts_are_listed() {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).expect("text");
         let names = text.lines().skip(1).map(|line| line.split('\t').nth(1));
-        names.map(|name| name.expect("a name").to_owned()).collect::<Vec<_>>()
+        names
+            .map(|name| name.expect("a name").to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(listed(&[]), ["adam", "carol"]);
     assert_eq!(listed(&["--role", "admin"]), ["adam"]);
