@@ -528,6 +528,8 @@ pub async fn filter(
 }
 
 fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
+    // Also where no day is given that it would be of.
+    zone(query).map(drop)?;
     let user_id = match caller.role {
         Role::User => Some(caller.user_id.0),
         Role::Admin | Role::Staff => query.id("user_id")?,

@@ -76,7 +76,7 @@ async fn times_are_those_of_the_zone_also_where_its_clock_goes_back() {
         ("weekday_hour", "1-11=1 7-02=3"),
         ("reason", "-=3 did_inactive=1"),
         ("hangup_cause", "16=2 1=1 17=1"),
-        ("link", "1=2 -=1 2=1"),
+        ("link", "1=2 2=1 -=1"),
         ("day,client", "2026-10-25/1=2 2026-10-25/2=1 2026-10-26/-=1"),
         ("client,day", "1/2026-10-25=2 2/2026-10-25=1 -/2026-10-26=1"),
     ] {
