@@ -581,8 +581,9 @@ fn watcher(
         sweep_interval: config.routing.sweep_interval,
         ..ari::Tuning::default()
     };
-    let watcher = Watcher::new(server, engine, tuning)
+    let watcher = Watcher::new(server, engine.clone(), tuning)
         .with_context(|| format!("cannot prepare to watch {}", asterisk.name))?;
+    engine.attach(asterisk.name.clone(), watcher.switch());
     Ok((asterisk.name.clone(), watcher))
 }
 

@@ -1,5 +1,6 @@
 -- Ends a call ($1) and writes its one row in the log. A call already ended is left alone; a row written
--- at a refusal is completed, and overruled when the call was answered after all ($12: by the dialplan's fallback).
+-- at a refusal is completed, and overruled when the call was answered after all ($12: by the dialplan's fallback). $13 says who
+-- ended it, if that is known.
 with call as (
     update calls set ended_at = $2
     where call_id = $1 and ended_at is null
@@ -10,7 +11,7 @@ insert into call_logs (id, user_id, campaign_id, did_id, client_id, campaign_cli
                        incoming_did_number, caller_id_num, caller_id_name, timestamp_start,
                        timestamp_answered, timestamp_end, duration_seconds, billsec_seconds,
                        call_status, hangup_cause_code, hangup_cause_text, asterisk_uniqueid,
-                       asterisk_linkedid, refusal_reason, attempts, server_name)
+                       asterisk_linkedid, refusal_reason, attempts, server_name, hangup_by)
 select c.call_id,
        (select id from users where id = c.user_id),
        (select id from campaigns where id = c.campaign_id),
@@ -20,11 +21,12 @@ select c.call_id,
        c.incoming_did_number, c.caller_id_num, c.caller_id_name, c.started_at,
        $5::timestamptz, $2, $6::int, $7::int, $8, $9::int, $10,
        c.asterisk_uniqueid, c.asterisk_linkedid, case when not $12 then c.refusal_reason end, $11::int,
-       coalesce(c.server_name, c.likely_server_name)
+       coalesce(c.server_name, c.likely_server_name), $13::text
 from call c
 on conflict (id, timestamp_start) do update
 set timestamp_end = excluded.timestamp_end, duration_seconds = excluded.duration_seconds,
     refusal_reason = excluded.refusal_reason, attempts = excluded.attempts, server_name = excluded.server_name,
+    hangup_by = excluded.hangup_by,
     -- What was logged at a refusal stands, unless the call was routed after all.
     (timestamp_answered, billsec_seconds, client_id, campaign_client_setting_id, call_status,
      hangup_cause_code, hangup_cause_text) = (

@@ -11,6 +11,7 @@ select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        case when row_number() over (order by s.id) = 1 then r.state end as state, r.turn,
        s.id as link_id, s.client_id, cl.name as client_name,
        s.status = 'active' as link_active, cl.status = 'active' as client_active,
+       cl.access = 'open' or k.user_id is not null as granted,
        s.forwarding_priority, s.weight,
        s.max_concurrency, s.total_calls_allowed, s.current_total_calls,
        coalesce(g.held, 0) as held, coalesce(g.confirmed, 0) as confirmed,
@@ -35,6 +36,7 @@ left join campaigns c on c.id = a.campaign_id
 left join campaign_rotations r on r.campaign_id = a.campaign_id
 left join campaign_client_settings s on s.campaign_id = a.campaign_id
 left join clients cl on cl.id = s.client_id
+left join client_grants k on k.client_id = s.client_id and k.user_id = d.user_id
 left join link_usage g on g.link_id = s.id
 left join pjsip_endpoints e on e.client_id = s.client_id
 left join pjsip_aors o on o.client_id = s.client_id

@@ -1,9 +1,9 @@
 //! Asterisk's events, read as far as they are needed: pure, no I/O, no clock.
 //!
-//! Unknown events and unknown fields are normal: Asterisk adds some with every release. Only three events
+//! Unknown events and unknown fields are normal: Asterisk adds some with every release. Only four events
 //! carry facts. `ChannelCreated` tells on which server a call is. `Dial` reports the progress of one dialled channel by `dialstatus`: empty when it begins,
-//! `RINGING`, `PROGRESS` and `PROCEEDING` on the way, then one of [`DialStatus`] at its end. `ChannelDestroyed` is
-//! the last that is heard of a channel.
+//! `RINGING`, `PROGRESS` and `PROCEEDING` on the way, then one of [`DialStatus`] at its end. `ChannelHangupRequest`
+//! tells which side wants the end. `ChannelDestroyed` is the last that is heard of a channel.
 //!
 //! The `dialstatus` of an event is that of one dialled channel, made from its hangup cause alone, and
 //! need not be the `DIALSTATUS` of the caller: it says surely that the attempt is over, and only
@@ -23,9 +23,10 @@ use crate::domain::{
 };
 
 /// The events asked of Asterisk; everything else is noise, about a hundred messages per call.
-pub const WANTED: [&str; 4] = [
+pub const WANTED: [&str; 5] = [
     "ChannelCreated",
     "Dial",
+    "ChannelHangupRequest",
     "ChannelDestroyed",
     "ApplicationReplaced",
 ];
@@ -51,6 +52,8 @@ pub enum Kind {
     ChannelCreated,
     /// `Dial`.
     Dial,
+    /// `ChannelHangupRequest`.
+    ChannelHangupRequest,
     /// `ChannelDestroyed`.
     ChannelDestroyed,
     /// `ApplicationReplaced`.
@@ -67,6 +70,7 @@ impl Kind {
         match self {
             Self::ChannelCreated => "ChannelCreated",
             Self::Dial => "Dial",
+            Self::ChannelHangupRequest => "ChannelHangupRequest",
             Self::ChannelDestroyed => "ChannelDestroyed",
             Self::ApplicationReplaced => "ApplicationReplaced",
             Self::Other => "other",
@@ -152,6 +156,14 @@ struct Dial<'a> {
 }
 
 #[derive(Deserialize)]
+struct HangupRequest<'a> {
+    #[serde(borrow)]
+    channel: Channel<'a>,
+    #[serde(default)]
+    soft: bool,
+}
+
+#[derive(Deserialize)]
 struct Destroyed<'a> {
     #[serde(borrow)]
     channel: Channel<'a>,
@@ -170,6 +182,7 @@ pub fn decode(text: &str, app: &str) -> (Kind, Result<Event, serde_json::Error>)
         Ok(head) => match &*head.kind {
             "ChannelCreated" => Kind::ChannelCreated,
             "Dial" => Kind::Dial,
+            "ChannelHangupRequest" => Kind::ChannelHangupRequest,
             "ChannelDestroyed" => Kind::ChannelDestroyed,
             "ApplicationReplaced" => Kind::ApplicationReplaced,
             _ => Kind::Other,
@@ -180,6 +193,12 @@ pub fn decode(text: &str, app: &str) -> (Kind, Result<Event, serde_json::Error>)
         Kind::ChannelCreated => serde_json::from_str(text)
             .map(|created: Created| created.channel.seen().map(CallFact::Made).map(Event::Fact)),
         Kind::Dial => serde_json::from_str(text).map(|dial| dial_fact(&dial)),
+        Kind::ChannelHangupRequest => serde_json::from_str(text).map(|asked: HangupRequest| {
+            Some(Event::Fact(CallFact::HangupRequested {
+                channel: asked.channel.seen()?,
+                soft: asked.soft,
+            }))
+        }),
         Kind::ChannelDestroyed => serde_json::from_str(text).map(|destroyed| gone_fact(&destroyed)),
         Kind::ApplicationReplaced => serde_json::from_str(text)
             // One socket may serve several applications; only ours concerns us.

@@ -13,7 +13,8 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::{Server, event};
-use crate::domain::{LiveChannel, ServerIdentity, ServerName, UniqueId};
+use crate::domain::{LiveChannel, SeenChannel, ServerIdentity, ServerName, UniqueId};
+use crate::routing::{Ordered, Switch};
 
 /// Far more than any list of channels: 20,000 of them.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -109,6 +110,11 @@ struct ModuleBody {
 #[derive(Deserialize)]
 struct VariableBody {
     value: String,
+}
+
+#[derive(Deserialize)]
+struct ChannelBody {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -280,6 +286,28 @@ impl Rest {
         Ok(found.is_some())
     }
 
+    /// Hangs up a channel, if there is one of this id and name: unique ids come again after a restart. Whether there was.
+    pub async fn hang_up(&self, channel: &SeenChannel) -> Result<bool, Error> {
+        let path = format!("/ari/channels/{}", channel.uniqueid);
+        let live: Option<ChannelBody> = self.found(&path, self.request(Method::GET, &path)).await?;
+        let is_it = |live: ChannelBody| channel.name.is_empty() || live.name == channel.name;
+        if !live.is_some_and(is_it) {
+            return Ok(false);
+        }
+        let mut url = self.server.http_url(&path);
+        url.query_pairs_mut().append_pair("reason", "normal");
+        let request = self.client.delete(url);
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        match self.send(&path, request).await {
+            Ok(_) => Ok(true),
+            Err(Error::Status {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Who this Asterisk is and what its clock says.
     pub async fn ping(&self) -> Result<Pong, Error> {
         let path = "/ari/asterisk/ping";
@@ -363,6 +391,22 @@ impl Rest {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+impl Switch for Rest {
+    fn hang_up<'a>(&'a self, channel: &'a SeenChannel) -> Ordered<'a> {
+        Box::pin(async move {
+            Self::hang_up(self, channel).await.map_err(|error| {
+                let mut text = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                text
+            })
+        })
     }
 }
 

@@ -231,7 +231,9 @@ impl EventStream {
                     match self.decode(&text, &mut malformed_before) {
                         Event::Fact(fact) => {
                             sight(&fact);
-                            if !matches!(fact, CallFact::Dialled { .. } | CallFact::Made(_)) {
+                            if !matches!(fact, CallFact::Dialled { .. }
+                                    | CallFact::Made(_)
+                                    | CallFact::HangupRequested { .. }) {
                                 queue.offer(fact);
                             }
                         }

@@ -24,6 +24,7 @@ use super::{CallObserver, LinkState, Server, Tuning};
 use crate::clock;
 use crate::domain::{CallFact, LiveView, ServerIdentity, UniqueId};
 use crate::metrics::{ARI_CONNECTED, ARI_RECONNECTS};
+use crate::routing::Switch;
 
 /// Seconds by which clocks may differ without a word.
 const CLOCKS_DIFFER: f64 = 2.0;
@@ -113,6 +114,11 @@ impl<O: CallObserver> Watcher<O> {
             identity: None,
             clock: ServerClock::default(),
         })
+    }
+
+    /// What gives orders to the server.
+    pub fn switch(&self) -> Arc<dyn Switch> {
+        Arc::new(self.rest.clone())
     }
 
     /// The connection's state, now and later.

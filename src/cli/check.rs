@@ -326,7 +326,10 @@ fn check_identities(seen: &[Identity], report: &mut Report) {
 /// The identifier of an active client that can be dialled, to ask Asterisk for.
 async fn some_client(config: &Config) -> Option<String> {
     let store = Store::new(&app::store_settings(config)).ok()?;
-    let (clients, _) = store.clients(Some("active"), 100, 0).await.ok()?;
+    let (clients, _) = store
+        .clients((Some("active"), None, None), "name", (100, 0))
+        .await
+        .ok()?;
     let complete = |client: &ClientRow| client.endpoint.is_some() && client.aor.is_some();
     clients
         .into_iter()

@@ -51,6 +51,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Check configuration, database, schema and Asterisk, and say how to mend what is wrong.
     Check,
+    /// Print the API's document (OpenAPI 3.1, JSON). Needs no configuration and no database.
+    Openapi,
     /// List, install and check the models that recordings are transcribed with. Needs no database.
     #[command(subcommand)]
     Model(model::Command),
@@ -74,6 +76,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::of_process();
     let file = arguments.config.as_deref();
+    if matches!(arguments.command, Command::Openapi) {
+        return print_document();
+    }
     // What needs no database asks for no setting of one.
     if let Command::Model(command) = arguments.command {
         return match Transcription::load(file, &environment) {
@@ -100,6 +105,21 @@ pub fn main() -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     finish(run(arguments.command, config), serving)
+}
+
+/// Prints the API's document, as `/api/openapi.json` has it.
+fn print_document() -> ExitCode {
+    use std::io::Write as _;
+    let document = format!("{:#}\n", crate::http::api::document());
+    // Whoever reads only the begin, as `head` does, has what it wants.
+    match std::io::stdout().write_all(document.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("capconduit: cannot write: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Does the work and says how it went.
@@ -161,6 +181,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let ran = user::run(&command, &config).await;
             or_schema(ran, &config).await
         }
+        Command::Openapi => Ok(print_document()),
         Command::Model(command) => model::run(&command, &config.transcription).await,
         Command::Transcribe(arguments) => {
             transcribe::run(&arguments, Some(&config.transcription)).await

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use crate::config::Config;
-use crate::domain::account::is_email;
+use crate::domain::account::{is_email, is_username};
 use crate::password;
 use crate::store::users::{self, NewUser};
 
@@ -22,6 +22,15 @@ pub(super) enum Command {
         /// What the account may do.
         #[arg(long, value_enum, default_value_t = Role::User)]
         role: Role,
+    },
+    /// List accounts: id, name, role, status, e-mail address and when it was made, parted by tabs.
+    List {
+        /// Only accounts with this role.
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+        /// Only accounts of this status: active, inactive, `pending_approval` or suspended.
+        #[arg(long)]
+        status: Option<String>,
     },
     /// Give an account a new one-time password, print it, end its sessions and revoke its API keys.
     Password {
@@ -45,6 +54,16 @@ pub(super) enum Role {
     User,
 }
 
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Staff => "staff",
+            Self::User => "user",
+        }
+    }
+}
+
 pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::Create {
@@ -52,6 +71,7 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<Ex
             email,
             role,
         } => create(username, email, *role, config).await,
+        Command::List { role, status } => list(*role, status.as_deref(), config).await,
         Command::Password { username } => new_password(username, config).await,
         Command::ResetSecondFactor { username } => reset_second_factor(username, config).await,
     }
@@ -67,11 +87,7 @@ async fn create(
     let secret = one_time_password()?;
     let hash = password::hash(&secret)?;
     let mut client = super::owner(config).await?;
-    let role = match role {
-        Role::Admin => "admin",
-        Role::Staff => "staff",
-        Role::User => "user",
-    };
+    let role = role.as_str();
     let user = NewUser {
         username,
         email,
@@ -85,6 +101,38 @@ async fn create(
     let id = users::create(&mut client, &user).await?;
     println!("made user {id} {username} ({role})");
     println!("one-time password, which the first log-in must change, shown only here: {secret}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(
+    role: Option<Role>,
+    status: Option<&str>,
+    config: &Config,
+) -> anyhow::Result<ExitCode> {
+    let client = super::owner(config).await?;
+    let rows = client
+        .query(
+            "select id, username, role, status, email,
+                    to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as created_at
+             from users
+             where ($1::text is null or role = $1) and ($2::text is null or status = $2)
+             order by username",
+            &[&role.map(Role::as_str), &status],
+        )
+        .await?;
+    let mut text = String::from("id\tname\trole\tstatus\te-mail\tmade\n");
+    for row in &rows {
+        let id: i32 = row.get("id");
+        text.push_str(&id.to_string());
+        for column in ["username", "role", "status", "email", "created_at"] {
+            let value: String = row.get(column);
+            text.push('\t');
+            // Nothing that a terminal would obey.
+            text.extend(value.chars().filter(|c| !c.is_control()));
+        }
+        text.push('\n');
+    }
+    print!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,10 +216,10 @@ async fn reset_second_factor(username: &str, config: &Config) -> anyhow::Result<
 }
 
 fn check(username: &str, email: &str) -> anyhow::Result<()> {
-    let printable = |text: &str| text.chars().all(|c| !c.is_control() && !c.is_whitespace());
     ensure!(
-        (3..=80).contains(&username.chars().count()) && printable(username),
-        "the username must have 3 to 80 printable characters without blanks"
+        (3..=80).contains(&username.chars().count()) && is_username(username),
+        "the username must have 3 to 80 letters (A to Z), digits, dots, underscores and hyphens, and begin with a \
+         letter or digit"
     );
     ensure!(is_email(email), "{email:?} is not an e-mail address");
     Ok(())

@@ -50,6 +50,9 @@ pub struct Candidate {
     /// The client's status is active.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub client_active: bool,
+    /// The client takes calls of this seller: it is open to all, or the seller has a grant.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub granted: bool,
     /// The client has an endpoint with an address to dial.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub dialable: bool,
@@ -83,6 +86,8 @@ pub enum Check {
     LinkInactive,
     /// The client is not active.
     ClientInactive,
+    /// The client takes calls of sellers with a grant only, and this one has none.
+    NotGranted,
     /// The client has no endpoint, or the endpoint no address.
     NoEndpoint,
     /// As many calls as `max_concurrency` allows are held or confirmed.
@@ -114,6 +119,7 @@ impl Check {
             Self::Eligible => "eligible",
             Self::LinkInactive => "link_inactive",
             Self::ClientInactive => "client_inactive",
+            Self::NotGranted => "not_granted",
             Self::NoEndpoint => "no_endpoint",
             Self::ConcurrencyCapReached => "concurrency_cap_reached",
             Self::TotalCapReached => "total_cap_reached",
@@ -126,7 +132,7 @@ impl Check {
     pub fn in_service(self) -> bool {
         !matches!(
             self,
-            Self::LinkInactive | Self::ClientInactive | Self::NoEndpoint
+            Self::LinkInactive | Self::ClientInactive | Self::NotGranted | Self::NoEndpoint
         )
     }
 }
@@ -143,9 +149,10 @@ pub struct Circumstances<'a> {
 type Rule = fn(&Candidate, Circumstances<'_>) -> Option<Check>;
 
 /// The checks in their order. A new rule is one more line here and one more code in [`Check`].
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     |c, _| (!c.link_active).then_some(Check::LinkInactive),
     |c, _| (!c.client_active).then_some(Check::ClientInactive),
+    |c, _| (!c.granted).then_some(Check::NotGranted),
     |c, _| (!c.dialable).then_some(Check::NoEndpoint),
     |c, _| c.cap_reached(CapKind::Concurrency, Check::ConcurrencyCapReached),
     |c, _| c.cap_reached(CapKind::Total, Check::TotalCapReached),
@@ -190,6 +197,7 @@ mod tests {
             weight: 100,
             link_active: true,
             client_active: true,
+            granted: true,
             dialable: true,
             caps: vec![
                 Cap {
@@ -230,10 +238,25 @@ mod tests {
         );
         c.dialable = false;
         assert_eq!(c.check(Circumstances::default()), Check::NoEndpoint);
+        c.granted = false;
+        assert_eq!(c.check(Circumstances::default()), Check::NotGranted);
         c.client_active = false;
         assert_eq!(c.check(Circumstances::default()), Check::ClientInactive);
         c.link_active = false;
         assert_eq!(c.check(Circumstances::default()), Check::LinkInactive);
+    }
+
+    #[test]
+    fn a_record_from_before_grants_is_read_as_open_to_all() {
+        let mut c = candidate();
+        let text = serde_json::to_string(&c).expect("text");
+        assert!(!text.contains("granted"), "{text}");
+        let read: Candidate = serde_json::from_str(&text).expect("a candidate");
+        assert_eq!(read, c);
+        c.granted = false;
+        let text = serde_json::to_string(&c).expect("text");
+        let read: Candidate = serde_json::from_str(&text).expect("a candidate");
+        assert_eq!(read, c);
     }
 
     #[test]

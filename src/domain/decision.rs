@@ -179,6 +179,7 @@ mod tests {
             weight,
             link_active: true,
             client_active: true,
+            granted: true,
             dialable: true,
             caps: vec![Cap {
                 kind: CapKind::Concurrency,

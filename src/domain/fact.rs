@@ -47,6 +47,14 @@ pub enum CallFact {
         /// Its outcome; never [`DialStatus::Answer`].
         status: DialStatus,
     },
+    /// A side of a call asked for its end: the far end by its signalling, or (`soft`) this Asterisk itself, as for an
+    /// operator or a limit.
+    HangupRequested {
+        /// The channel that is to go.
+        channel: SeenChannel,
+        /// Asterisk itself asked.
+        soft: bool,
+    },
     /// A channel no longer exists.
     Gone {
         /// The channel, a caller's or any other.

@@ -11,6 +11,7 @@ pub mod cause;
 pub mod decision;
 pub mod disposition;
 pub mod fact;
+pub mod hangup;
 pub mod ids;
 pub mod mask;
 pub mod network;
@@ -31,6 +32,7 @@ pub use cause::HangupCause;
 pub use decision::{Decision, Question, RankedTarget, Strategy, decide};
 pub use disposition::{DialStatus, Disposition};
 pub use fact::{CallFact, DialledOn, LiveChannel, LiveView, SeenChannel, ServerIdentity};
+pub use hangup::{HungUpBy, SeenHangup, hung_up_by};
 pub use ids::{
     CallId, CampaignId, ClientId, DidId, JobId, LinkId, LinkedId, RecordingId, ReservationId,
     ServerName, SystemName, UniqueId, UserId,

@@ -17,6 +17,7 @@ mod settle;
 mod sightings;
 mod spool;
 mod sweep;
+mod switches;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::store::{self, Store};
 pub use explain::Explanation;
 pub use reconcile::{OpenCalls, Repairs};
 pub use servers::{ConflictKind, DeclaredDead, Warning, conflicts};
+pub use switches::{HangUpOrder, NoHangUp, Ordered, Switch};
 
 /// What is known of a call from the channel that brought it.
 #[derive(Debug, Clone)]
@@ -181,6 +183,7 @@ pub struct Engine {
     suspects: Arc<reconcile::Suspects>,
     bulkhead: bulkhead::Bulkhead,
     gate: Arc<gate::Gate>,
+    switches: Arc<switches::Switches>,
 }
 
 /// Why the engine could not answer or settle.
@@ -271,6 +274,7 @@ impl Engine {
             crowds: Arc::default(),
             sightings: Arc::default(),
             suspects: Arc::default(),
+            switches: Arc::default(),
         }
     }
 

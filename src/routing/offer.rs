@@ -570,6 +570,7 @@ mod tests {
                 weight: 1,
                 link_active: true,
                 client_active: true,
+                granted: true,
                 dialable: true,
                 caps: vec![],
             },

@@ -12,8 +12,8 @@ use super::bulkhead::Purpose;
 use super::sightings::Remaining;
 use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
 use crate::domain::{
-    CallFact, CallId, DialStatus, Disposition, HangupCause, ReservationId, SeenChannel, ServerName,
-    UniqueId,
+    CallFact, CallId, DialStatus, Disposition, HangupCause, ReservationId, SeenChannel, SeenHangup,
+    ServerName, UniqueId, hung_up_by,
 };
 use crate::metrics;
 use crate::store::calls::{
@@ -43,6 +43,8 @@ struct Ending {
     about: About,
     /// Nobody reported or saw the end; it is inferred.
     lost: bool,
+    /// Which side asked for it.
+    hangup: SeenHangup,
 }
 
 /// What a status is about.
@@ -66,6 +68,7 @@ impl Ending {
             answered_seconds: None,
             about: About::Attempt,
             lost: false,
+            hangup: SeenHangup::Unseen,
         }
     }
 
@@ -176,6 +179,8 @@ impl Engine {
     pub(super) async fn settle_end(&self, report: &EndReport, heard: Instant) -> Result<(), Error> {
         let arrival = &report.arrival;
         let remaining = self.target_gone(arrival).await;
+        // A target's wish is heard before its channel is gone, for which was waited.
+        let hangup = (self.sightings).hangup_of(&arrival.uniqueid, &arrival.channel);
         let _seat = (self.bulkhead)
             .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
             .await?;
@@ -227,6 +232,7 @@ impl Engine {
             },
             answered_seconds: report.answered_seconds,
             about,
+            hangup,
             ..Ending::unreported(ago)
         };
         self.close(settling, &ending, &remaining).await
@@ -260,7 +266,9 @@ impl Engine {
     ) -> Result<(), Error> {
         match fact {
             // Seen is enough, see `sight`.
-            CallFact::Made(_) | CallFact::Dialled { .. } => Ok(()),
+            CallFact::Made(_) | CallFact::Dialled { .. } | CallFact::HangupRequested { .. } => {
+                Ok(())
+            }
             CallFact::Answered { caller, endpoint } => {
                 self.observe_answer(server, &caller, &endpoint, heard).await
             }
@@ -309,6 +317,7 @@ impl Engine {
             "call ended without a report; its channel was seen to go");
         let ending = Ending {
             cause,
+            hangup: self.sightings.hangup_on(server, &channel.uniqueid),
             ..Ending::unreported(ago)
         };
         self.close(settling, &ending, &remaining).await
@@ -674,6 +683,13 @@ fn call_end(
         cause: ending.cause,
         target: target.map(|a| (a.client_id, a.link_id)),
         attempts: attempts.len() as u32,
+        hung_up_by: hung_up_by(
+            ending.hangup,
+            ending.status,
+            disposition,
+            call.refused_at.is_some(),
+        )
+        .filter(|_| !ending.lost),
         overrules_refusal: fallback_answered,
     }
 }

@@ -21,7 +21,8 @@ use tracing::debug;
 use super::{Arrival, Engine};
 use crate::domain::fact::dialled_endpoints;
 use crate::domain::{
-    CallFact, CallId, LiveView, SeenChannel, ServerIdentity, ServerName, UniqueId,
+    CallFact, CallId, HungUpBy, LiveView, SeenChannel, SeenHangup, ServerIdentity, ServerName,
+    UniqueId,
 };
 
 /// How long settling waits for a target's channel to go, before the slot is left open until it goes. Asterisk takes a few
@@ -30,6 +31,9 @@ const PATIENCE: Duration = Duration::from_millis(150);
 
 /// A target's channel that went this long ago, while its call goes on without a report, has left the call.
 const DEPARTED: Duration = Duration::from_millis(500);
+
+/// How long it is remembered who asked for the end of a call whose channel is gone: its report comes in seconds.
+const HANGUP_KEPT: Duration = Duration::from_mins(2);
 
 #[derive(Default)]
 pub(super) struct Sightings {
@@ -59,6 +63,9 @@ struct ServerSight {
     /// Heard since the list of channels that is under way was asked for.
     made_since: HashSet<UniqueId>,
     gone_since: HashSet<UniqueId>,
+    /// Which side of a caller's call asked for its end first, and when that was heard. It outlives the channels for the
+    /// report that comes after them.
+    hangups: HashMap<UniqueId, (HungUpBy, Instant)>,
 }
 
 #[derive(Clone)]
@@ -106,11 +113,28 @@ impl ServerSight {
     fn dialled(&mut self, caller: &UniqueId, leg: &UniqueId) {
         self.unknown.remove(caller);
         self.departed.remove(caller);
+        self.goes_on(caller);
         let legs = self.legs.entry(caller.clone()).or_default();
         if !legs.channels.contains(leg) {
             legs.channels.push(leg.clone());
             self.caller.insert(leg.clone(), caller.clone());
         }
+    }
+
+    /// The call has another target, or one that has answered: that an earlier one declined did not end it.
+    fn goes_on(&mut self, caller: &UniqueId) {
+        if matches!(self.hangups.get(caller), Some((by, _)) if *by != HungUpBy::Caller) {
+            self.hangups.remove(caller);
+        }
+    }
+
+    fn hangup_requested(&mut self, channel: &UniqueId, soft: bool) {
+        let (caller, side) = match self.caller.get(channel) {
+            Some(caller) => (caller.clone(), HungUpBy::Target),
+            None => (channel.clone(), HungUpBy::Caller),
+        };
+        let by = if soft { HungUpBy::System } else { side };
+        self.hangups.entry(caller).or_insert((by, Instant::now()));
     }
 
     fn gone(&mut self, channel: &UniqueId) {
@@ -137,6 +161,13 @@ impl ServerSight {
             if self.channels.contains_key(&caller) {
                 self.departed.insert(caller, Instant::now());
             }
+        }
+    }
+
+    fn hangup_of(&self, caller: &UniqueId) -> SeenHangup {
+        match self.hangups.get(caller) {
+            Some((by, _)) => SeenHangup::Asked(*by),
+            None => SeenHangup::Nobody,
         }
     }
 
@@ -170,6 +201,9 @@ impl ServerSight {
             .retain(|leg, _| self.channels.contains_key(leg));
         self.departed
             .retain(|caller, _| self.channels.contains_key(caller));
+        self.hangups.retain(|caller, (_, at)| {
+            self.channels.contains_key(caller) || at.elapsed() < HANGUP_KEPT
+        });
         self.made_since.clear();
         self.gone_since.clear();
     }
@@ -366,6 +400,29 @@ impl Sightings {
         legs.channels.first().cloned()
     }
 
+    /// Which side asked first for the end of a call, as far as the one observer tells that sees it.
+    pub(super) fn hangup_of(&self, caller: &UniqueId, name: &str) -> SeenHangup {
+        let servers = self.lock();
+        let mut seeing = servers.values().filter(|sight| {
+            let channel = sight.channels.get(caller);
+            match channel {
+                Some(channel) => name.is_empty() || channel.name == name,
+                None => sight.hangups.contains_key(caller),
+            }
+        });
+        match (seeing.next(), seeing.next()) {
+            (Some(sight), None) => sight.hangup_of(caller),
+            _ => SeenHangup::Unseen,
+        }
+    }
+
+    /// As [`Self::hangup_of`], of a channel that a server has told of.
+    pub(super) fn hangup_on(&self, server: &ServerName, caller: &UniqueId) -> SeenHangup {
+        let servers = self.lock();
+        let sight = servers.get(server);
+        sight.map_or(SeenHangup::Unseen, |sight| sight.hangup_of(caller))
+    }
+
     /// Whether the caller lives while its target's channel went some time ago. `None`: that was not seen to go.
     pub(super) fn has_departed(&self, server: &ServerName, caller: &UniqueId) -> Option<bool> {
         let servers = self.lock();
@@ -455,7 +512,11 @@ impl Engine {
                 sight.dialled(&caller.uniqueid, &leg.uniqueid);
             }
             CallFact::Gone { channel, .. } => sight.gone(&channel.uniqueid),
-            CallFact::Answered { .. } | CallFact::AttemptFailed { .. } => {}
+            CallFact::HangupRequested { channel, soft } => {
+                sight.hangup_requested(&channel.uniqueid, *soft);
+            }
+            CallFact::Answered { caller, .. } => sight.goes_on(&caller.uniqueid),
+            CallFact::AttemptFailed { .. } => {}
         }
     }
 

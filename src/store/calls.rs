@@ -9,8 +9,8 @@ use super::sql::{self, Sql};
 use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 use crate::domain::{
-    CallId, CallerId, ClientId, DialStatus, DialledNumber, Disposition, HangupCause, LinkId,
-    ReservationId, SeenChannel, ServerName, Stem, SystemName, UniqueId,
+    CallId, CallerId, ClientId, DialStatus, DialledNumber, Disposition, HangupCause, HungUpBy,
+    LinkId, ReservationId, SeenChannel, ServerName, Stem, SystemName, UniqueId,
 };
 
 /// Calls that may be under way under one unique id, each on another Asterisk.
@@ -216,6 +216,8 @@ pub struct CallEnd {
     pub target: Option<(ClientId, LinkId)>,
     /// Targets tried.
     pub attempts: u32,
+    /// Who ended it, where that is known.
+    pub hung_up_by: Option<HungUpBy>,
     /// It was answered, though not by a target: what was logged at a refusal does not stand.
     pub overrules_refusal: bool,
 }
@@ -562,6 +564,7 @@ impl Settling {
             &call.cause.map(HangupCause::text),
             &(call.attempts as i32),
             &call.overrules_refusal,
+            &call.hung_up_by.map(HungUpBy::as_str),
         ];
         let expect: Parameters<'_> = &[&self.call.call_id.0, &call.at];
         let mut statements = Vec::with_capacity(3);

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::request::Request;
 use super::rows::reader;
@@ -19,6 +20,7 @@ pub mod sql {
     crate::store::sql::statements! { "api/campaigns";
         AVAILABLE_CLIENTS = "available_clients",
         COUNT = "count",
+        COUNT_AVAILABLE_CLIENTS = "count_available_clients",
         CREATE = "create",
         DELETE = "delete",
         DIDS = "dids",
@@ -30,7 +32,9 @@ pub mod sql {
         LOCK_DIDS = "lock_dids",
         ONE = "one",
         TIE = "tie",
+        TIE_ONE = "tie_one",
         UNTIE = "untie",
+        UNTIE_ONE = "untie_one",
         UPDATE = "update",
     }
 }
@@ -70,6 +74,10 @@ pub struct RecordingChange<'a> {
 pub struct CampaignRow {
     /// Its id.
     pub id: i32,
+    /// Its seller.
+    pub owner: UserId,
+    /// The seller's name.
+    pub username: String,
     /// Its name, unique among its owner's.
     pub name: String,
     /// `active`, `inactive` or `paused`.
@@ -86,6 +94,23 @@ pub struct CampaignRow {
     pub created_at: Timestamp,
     /// When it was last changed, apart from its ties and links.
     pub updated_at: Timestamp,
+}
+
+/// Which campaigns are listed; what is `None` does not matter.
+#[derive(Debug, Default)]
+pub struct CampaignFilter<'a> {
+    /// Those of this seller.
+    pub user_id: Option<i32>,
+    /// Those of this status.
+    pub status: Option<&'a str>,
+    /// Those with this strategy.
+    pub routing_strategy: Option<&'a str>,
+    /// Those with this DID.
+    pub did_id: Option<i32>,
+    /// Those that are linked to this client.
+    pub client_id: Option<i32>,
+    /// Those with this text in name or description.
+    pub text: Option<&'a str>,
 }
 
 /// A DID tied to a campaign.
@@ -177,6 +202,8 @@ impl CampaignRow {
         let get = reader(sql, row);
         Ok(Self {
             id: get.column("id")?,
+            owner: UserId(get.column("user_id")?),
+            username: get.column("username")?,
             name: get.column("name")?,
             status: get.column("status")?,
             routing_strategy: get.column("routing_strategy")?,
@@ -209,48 +236,64 @@ impl TiedDidRow {
 }
 
 impl Store {
-    /// A part of a seller's campaigns by name, and how many there are.
+    /// A part of the campaigns in an order (`name`, `createdAt`, `updatedAt`, `id`; with a minus the other way
+    /// round), and how many there are.
     pub async fn campaigns(
         &self,
-        owner: UserId,
-        status: Option<&str>,
-        limit: i64,
-        offset: i64,
+        reach: Reach,
+        filter: &CampaignFilter<'_>,
+        sort: &str,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<CampaignRow>, i64), Error> {
-        let reach = Reach::Tenant(owner);
-        let counted = self.once(reach, sql::COUNT, &[&owner.0, &status]).await?;
+        let owner = reach.owner().or(filter.user_id);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &owner,
+            &filter.status,
+            &filter.routing_strategy,
+            &filter.did_id,
+            &filter.client_id,
+            &filter.text,
+        ];
+        let counted = self.once_planned(reach, sql::COUNT, &parameters).await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
-        let rows = self
-            .once(reach, sql::LIST, &[&owner.0, &status, &limit, &offset])
-            .await?;
+        parameters.extend([&sort as &(dyn ToSql + Sync), &limit, &offset]);
+        let rows = self.once_planned(reach, sql::LIST, &parameters).await?;
         let campaigns = rows.iter().map(|row| CampaignRow::from_row(sql::LIST, row));
         Ok((campaigns.collect::<Result<_, _>>()?, total))
     }
 
-    /// A campaign of a seller with what belongs to it.
-    pub async fn campaign(&self, owner: UserId, id: i32) -> Result<Option<WholeCampaign>, Error> {
-        let request = self.request(Reach::Tenant(owner)).await?;
-        let whole = match request.row(sql::ONE, &[&owner.0, &id]).await? {
+    /// A campaign with what belongs to it.
+    pub async fn campaign(&self, reach: Reach, id: i32) -> Result<Option<WholeCampaign>, Error> {
+        let request = self.request(reach).await?;
+        let whole = match request.row(sql::ONE, &[&reach.owner(), &id]).await? {
             None => None,
             Some(row) => {
                 let campaign = CampaignRow::from_row(sql::ONE, &row)?;
-                Some(request.whole_campaign(owner, campaign).await?)
+                Some(request.whole_campaign(campaign).await?)
             }
         };
         request.commit().await?;
         Ok(whole)
     }
 
-    /// The clients that a seller may link: at most `limit`, by name.
+    /// A part of the clients that a seller may link, by name, with a text in identifier, name or department if one
+    /// is given, and how many there are.
     pub async fn available_clients(
         &self,
         owner: UserId,
-        limit: i64,
-    ) -> Result<Vec<AvailableClientRow>, Error> {
-        let rows = self
-            .once(Reach::Tenant(owner), sql::AVAILABLE_CLIENTS, &[&limit])
+        text: Option<&str>,
+        (limit, offset): (i64, i64),
+    ) -> Result<(Vec<AvailableClientRow>, i64), Error> {
+        let reach = Reach::Tenant(owner);
+        let counted = self
+            .once(reach, sql::COUNT_AVAILABLE_CLIENTS, &[&text])
             .await?;
-        rows.iter()
+        let total = counted.first().map_or(0, |row| row.get("total"));
+        let rows = self
+            .once(reach, sql::AVAILABLE_CLIENTS, &[&text, &limit, &offset])
+            .await?;
+        let clients: Result<_, Error> = rows
+            .iter()
             .map(|row| {
                 let get = reader(sql::AVAILABLE_CLIENTS, row);
                 Ok(AvailableClientRow {
@@ -260,19 +303,16 @@ impl Store {
                     department: get.column("department")?,
                 })
             })
-            .collect()
+            .collect();
+        Ok((clients?, total))
     }
 }
 
 impl Request {
-    /// A campaign of a seller; neither it nor its ties and links are changed by others until the end of the
+    /// A campaign within reach; neither it nor its ties and links are changed by others until the end of the
     /// transaction.
-    pub async fn lock_campaign(
-        &self,
-        owner: UserId,
-        id: i32,
-    ) -> Result<Option<CampaignRow>, Error> {
-        let row = self.row(sql::LOCK, &[&owner.0, &id]).await?;
+    pub async fn lock_campaign(&self, id: i32) -> Result<Option<CampaignRow>, Error> {
+        let row = self.row(sql::LOCK, &[&self.owner(), &id]).await?;
         row.map(|row| CampaignRow::from_row(sql::LOCK, &row))
             .transpose()
     }
@@ -284,15 +324,13 @@ impl Request {
     }
 
     /// A campaign with what belongs to it.
-    pub async fn whole_campaign(
-        &self,
-        owner: UserId,
-        campaign: CampaignRow,
-    ) -> Result<WholeCampaign, Error> {
-        let dids = self.rows(sql::DIDS, &[&owner.0, &campaign.id]).await?;
+    pub async fn whole_campaign(&self, campaign: CampaignRow) -> Result<WholeCampaign, Error> {
+        let dids = self
+            .rows(sql::DIDS, &[&campaign.owner.0, &campaign.id])
+            .await?;
         let dids = dids.iter().map(TiedDidRow::from_row);
         let dids = dids.collect::<Result<_, _>>()?;
-        let links = self.links(owner, campaign.id).await?;
+        let links = self.links(campaign.id).await?;
         Ok(WholeCampaign {
             campaign,
             dids,
@@ -330,7 +368,6 @@ impl Request {
     /// Changes a campaign that was locked. [`Error::broken`] tells whether the name is taken.
     pub async fn update_campaign(
         &self,
-        owner: UserId,
         id: i32,
         change: &CampaignChange<'_>,
     ) -> Result<CampaignRow, Error> {
@@ -340,7 +377,6 @@ impl Request {
             .one(
                 sql::UPDATE,
                 &[
-                    &owner.0,
                     &id,
                     &given,
                     &description,
@@ -362,9 +398,9 @@ impl Request {
     }
 
     /// Deletes a campaign that was locked.
-    pub async fn delete_campaign(&self, owner: UserId, id: i32) -> Result<(), Error> {
+    pub async fn delete_campaign(&self, id: i32) -> Result<(), Error> {
         self.rows(sql::LOCK_CALLS, &[&id]).await?;
-        self.rows(sql::DELETE, &[&owner.0, &id]).await?;
+        self.rows(sql::DELETE, &[&id]).await?;
         Ok(())
     }
 
@@ -402,5 +438,17 @@ impl Request {
         self.rows(sql::UNTIE, &[&campaign_id, &ids]).await?;
         self.rows(sql::TIE, &[&campaign_id, &ids]).await?;
         Ok(())
+    }
+
+    /// Ties a DID, which was locked, to a campaign that was locked. Whether it was not tied before.
+    pub async fn tie_did(&self, campaign_id: i32, did_id: i32) -> Result<bool, Error> {
+        let tied = self.row(sql::TIE_ONE, &[&campaign_id, &did_id]).await?;
+        Ok(tied.is_some())
+    }
+
+    /// Unties a DID from a campaign that was locked. Whether it was tied before.
+    pub async fn untie_did(&self, campaign_id: i32, did_id: i32) -> Result<bool, Error> {
+        let untied = self.row(sql::UNTIE_ONE, &[&campaign_id, &did_id]).await?;
+        Ok(untied.is_some())
     }
 }

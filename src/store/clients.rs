@@ -45,6 +45,8 @@ pub struct ClientRow {
     pub department: Option<String>,
     /// `active` or `inactive`.
     pub status: String,
+    /// `open` to all sellers, or to those with a grant (`granted`).
+    pub access: String,
     /// Anything.
     pub notes: Option<String>,
     /// Who made it, if that account is still there.
@@ -133,6 +135,8 @@ pub struct NewClient<'a> {
     pub notes: Option<&'a str>,
     /// Who makes it.
     pub created_by: UserId,
+    /// `open` or `granted`.
+    pub access: &'a str,
 }
 
 /// A change of a client itself; what is `None` stays.
@@ -146,6 +150,8 @@ pub struct ClientChange<'a> {
     pub status: Option<&'a str>,
     /// New notes, which may be none.
     pub notes: Option<Option<&'a str>>,
+    /// Whose calls it takes from now on.
+    pub access: Option<&'a str>,
 }
 
 impl ClientRow {
@@ -192,6 +198,7 @@ impl ClientRow {
             name: get.column("name")?,
             department: get.column("department")?,
             status: get.column("status")?,
+            access: get.column("access")?,
             notes: get.column("notes")?,
             created_by: get.column("created_by")?,
             created_at: get.column("created_at")?,
@@ -209,18 +216,25 @@ impl ClientRow {
 }
 
 impl Store {
-    /// A part of all clients by name, and how many there are.
+    /// A part of all clients in an order (`name`, `clientIdentifier`, `createdAt`, `updatedAt`; with a minus the other
+    /// way round), and how many there are: of one status, of one access, with a text in identifier, name or department.
     pub async fn clients(
         &self,
-        status: Option<&str>,
-        limit: i64,
-        offset: i64,
+        (status, access, text): (Option<&str>, Option<&str>, Option<&str>),
+        sort: &str,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<ClientRow>, i64), Error> {
         let reach = Reach::Everything;
-        let counted = self.once(reach, sql::COUNT, &[&status]).await?;
+        let counted = self
+            .once_planned(reach, sql::COUNT, &[&status, &access, &text])
+            .await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
         let rows = self
-            .once(reach, sql::LIST, &[&status, &limit, &offset])
+            .once_planned(
+                reach,
+                sql::LIST,
+                &[&status, &access, &text, &sort, &limit, &offset],
+            )
             .await?;
         let clients = rows.iter().map(|row| ClientRow::from_row(sql::LIST, row));
         Ok((clients.collect::<Result<_, _>>()?, total))
@@ -289,6 +303,7 @@ impl Request {
                     &new.status,
                     &new.notes,
                     &new.created_by.0,
+                    &new.access,
                 ],
             )
             .await?;
@@ -311,6 +326,7 @@ impl Request {
                 &change.status,
                 &change.notes.is_some(),
                 &change.notes.flatten(),
+                &change.access,
             ],
         )
         .await?;

@@ -1,7 +1,8 @@
-//! DIDs as their sellers manage them.
+//! DIDs as their sellers manage them, and staff for them.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::request::{Broken, Request};
 use super::rows::reader;
@@ -13,17 +14,15 @@ use crate::store::request::Reach;
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/dids";
-        ALL_SELLERS = "all",
-        ANY = "any",
         CONFIRM = "confirm",
         COUNT = "count",
-        COUNT_ALL = "count_all",
+        COUNT_PENDING = "count_pending",
         CREATE = "create",
+        CREATE_MANY = "create_many",
         DELETE = "delete",
         IS_OWN = "is_own",
         LIST = "list",
         LOCK = "lock",
-        LOCK_ANY = "lock_any",
         ONE = "one",
         SELLER = "seller",
         UPDATE = "update",
@@ -35,6 +34,10 @@ pub mod sql {
 pub struct DidRow {
     /// Its id.
     pub id: i32,
+    /// Its seller.
+    pub owner: UserId,
+    /// The seller's name.
+    pub username: String,
     /// E.164 with plus, where it came by the API.
     pub number: String,
     /// `active`, `inactive` or `pending`.
@@ -47,18 +50,7 @@ pub struct DidRow {
     pub updated_at: Timestamp,
 }
 
-/// A DID and whose it is.
-#[derive(Debug, Clone)]
-pub struct OwnedDid {
-    /// The DID.
-    pub did: DidRow,
-    /// Its seller.
-    pub owner: UserId,
-    /// The seller's name.
-    pub username: String,
-}
-
-/// Which DIDs of all sellers are listed.
+/// Which DIDs are listed; what is `None` does not matter.
 #[derive(Debug, Default)]
 pub struct DidFilter<'a> {
     /// Those of this status.
@@ -67,6 +59,12 @@ pub struct DidFilter<'a> {
     pub user_id: Option<i32>,
     /// The one with this key, see [`DialledNumber::key`](crate::domain::DialledNumber::key).
     pub key: Option<&'a str>,
+    /// Those with this text in number or description.
+    pub text: Option<&'a str>,
+    /// Those that are tied to a campaign, or to none.
+    pub assigned: Option<bool>,
+    /// Those that are tied to this campaign.
+    pub campaign_id: Option<i32>,
 }
 
 /// A change of a DID; what is `None` stays.
@@ -83,6 +81,8 @@ impl DidRow {
         let get = reader(sql, row);
         Ok(Self {
             id: get.column("id")?,
+            owner: UserId(get.column("user_id")?),
+            username: get.column("username")?,
             number: get.column("number")?,
             status: get.column("status")?,
             description: get.column("description")?,
@@ -92,41 +92,41 @@ impl DidRow {
     }
 }
 
-impl OwnedDid {
-    fn from_row(sql: Sql, row: &Row) -> Result<Self, Error> {
-        let get = reader(sql, row);
-        Ok(Self {
-            did: DidRow::from_row(sql, row)?,
-            owner: UserId(get.column("user_id")?),
-            username: get.column("username")?,
-        })
-    }
-}
-
 impl Store {
-    /// A part of a seller's DIDs by number, and how many there are.
+    /// A part of the DIDs in an order (`number`, `createdAt`, `updatedAt`, `id`; with a minus the other way round), and
+    /// how many there are.
     pub async fn dids(
         &self,
-        owner: UserId,
-        status: Option<&str>,
-        limit: i64,
-        offset: i64,
+        reach: Reach,
+        filter: &DidFilter<'_>,
+        sort: &str,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<DidRow>, i64), Error> {
-        let reach = Reach::Tenant(owner);
-        let counted = self.once(reach, sql::COUNT, &[&owner.0, &status]).await?;
+        let owner = reach.owner().or(filter.user_id);
+        let digits: Option<String> = filter
+            .text
+            .map(|text| text.chars().filter(char::is_ascii_digit).collect())
+            .filter(|digits: &String| !digits.is_empty());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &owner,
+            &filter.status,
+            &filter.key,
+            &filter.text,
+            &digits,
+            &filter.assigned,
+            &filter.campaign_id,
+        ];
+        let counted = self.once_planned(reach, sql::COUNT, &parameters).await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
-        let rows = self
-            .once(reach, sql::LIST, &[&owner.0, &status, &limit, &offset])
-            .await?;
+        parameters.extend([&sort as &(dyn ToSql + Sync), &limit, &offset]);
+        let rows = self.once_planned(reach, sql::LIST, &parameters).await?;
         let dids = rows.iter().map(|row| DidRow::from_row(sql::LIST, row));
         Ok((dids.collect::<Result<_, _>>()?, total))
     }
 
-    /// A DID of a seller.
-    pub async fn did(&self, owner: UserId, id: i32) -> Result<Option<DidRow>, Error> {
-        let rows = self
-            .once(Reach::Tenant(owner), sql::ONE, &[&owner.0, &id])
-            .await?;
+    /// A DID within reach.
+    pub async fn did(&self, reach: Reach, id: i32) -> Result<Option<DidRow>, Error> {
+        let rows = self.once(reach, sql::ONE, &[&reach.owner(), &id]).await?;
         let row = rows.first();
         row.map(|row| DidRow::from_row(sql::ONE, row)).transpose()
     }
@@ -139,49 +139,12 @@ impl Store {
             .await?;
         Ok(rows.first().is_some_and(|row| row.get("own")))
     }
-
-    /// A part of all sellers' DIDs by id, and how many there are.
-    pub async fn all_dids(
-        &self,
-        filter: &DidFilter<'_>,
-        limit: i64,
-        offset: i64,
-    ) -> Result<(Vec<OwnedDid>, i64), Error> {
-        let reach = Reach::Everything;
-        let DidFilter {
-            status,
-            user_id,
-            key,
-        } = filter;
-        let counted = self
-            .once_planned(reach, sql::COUNT_ALL, &[status, user_id, key])
-            .await?;
-        let total = counted.first().map_or(0, |row| row.get("total"));
-        let rows = self
-            .once_planned(
-                reach,
-                sql::ALL_SELLERS,
-                &[status, user_id, key, &limit, &offset],
-            )
-            .await?;
-        let dids = rows
-            .iter()
-            .map(|row| OwnedDid::from_row(sql::ALL_SELLERS, row));
-        Ok((dids.collect::<Result<_, _>>()?, total))
-    }
-
-    /// A DID of any seller.
-    pub async fn any_did(&self, id: i32) -> Result<Option<OwnedDid>, Error> {
-        let rows = self.once(Reach::Everything, sql::ANY, &[&id]).await?;
-        let row = rows.first();
-        row.map(|row| OwnedDid::from_row(sql::ANY, row)).transpose()
-    }
 }
 
 impl Request {
-    /// A DID of a seller, which nobody else changes until the end of the transaction.
-    pub async fn lock_did(&self, owner: UserId, id: i32) -> Result<Option<DidRow>, Error> {
-        let row = self.row(sql::LOCK, &[&owner.0, &id]).await?;
+    /// A DID within reach, which nobody else changes until the end of the transaction.
+    pub async fn lock_did(&self, id: i32) -> Result<Option<DidRow>, Error> {
+        let row = self.row(sql::LOCK, &[&self.owner(), &id]).await?;
         row.map(|row| DidRow::from_row(sql::LOCK, &row)).transpose()
     }
 
@@ -199,27 +162,39 @@ impl Request {
         DidRow::from_row(sql::CREATE, &row)
     }
 
-    /// Changes a DID that was locked.
-    pub async fn update_did(
+    /// Makes DIDs with numbers, descriptions and statuses, but for numbers that are DIDs already.
+    pub async fn create_dids(
         &self,
         owner: UserId,
-        id: i32,
-        change: &DidChange<'_>,
-    ) -> Result<DidRow, Error> {
+        new: &[(&str, Option<&str>, &str)],
+    ) -> Result<Vec<DidRow>, Error> {
+        let numbers: Vec<_> = new.iter().map(|did| did.0).collect();
+        let descriptions: Vec<_> = new.iter().map(|did| did.1).collect();
+        let statuses: Vec<_> = new.iter().map(|did| did.2).collect();
+        let rows = self
+            .rows(
+                sql::CREATE_MANY,
+                &[&owner.0, &numbers, &descriptions, &statuses],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| DidRow::from_row(sql::CREATE_MANY, row))
+            .collect()
+    }
+
+    /// Changes a DID that was locked.
+    pub async fn update_did(&self, id: i32, change: &DidChange<'_>) -> Result<DidRow, Error> {
         let (given, description) = (change.description.is_some(), change.description.flatten());
         let row = self
-            .one(
-                sql::UPDATE,
-                &[&owner.0, &id, &given, &description, &change.status],
-            )
+            .one(sql::UPDATE, &[&id, &given, &description, &change.status])
             .await?;
         DidRow::from_row(sql::UPDATE, &row)
     }
 
     /// How many DIDs of a seller are pending.
     pub async fn pending_dids(&self, owner: UserId) -> Result<i64, Error> {
-        let row = self.one(sql::COUNT, &[&owner.0, &Some("pending")]).await?;
-        reader(sql::COUNT, &row).column("total")
+        let row = self.one(sql::COUNT_PENDING, &[&owner.0]).await?;
+        reader(sql::COUNT_PENDING, &row).column("total")
     }
 
     /// Whether there is such a seller, who is then not deleted until the end of the transaction.
@@ -227,27 +202,14 @@ impl Request {
         Ok(self.row(sql::SELLER, &[&id.0]).await?.is_some())
     }
 
-    /// A DID of any seller, which nobody else changes until the end of the transaction.
-    pub async fn lock_any_did(&self, id: i32) -> Result<Option<OwnedDid>, Error> {
-        let row = self.row(sql::LOCK_ANY, &[&id]).await?;
-        row.map(|row| OwnedDid::from_row(sql::LOCK_ANY, &row))
-            .transpose()
-    }
-
     /// Confirms a pending DID that was locked.
-    pub async fn confirm_did(&self, id: i32) -> Result<OwnedDid, Error> {
-        self.one(sql::CONFIRM, &[&id]).await?;
-        self.own_change(id).await
-    }
-
-    /// A DID as this transaction left it.
-    pub async fn own_change(&self, id: i32) -> Result<OwnedDid, Error> {
-        OwnedDid::from_row(sql::ANY, &self.one(sql::ANY, &[&id]).await?)
+    pub async fn confirm_did(&self, id: i32) -> Result<DidRow, Error> {
+        DidRow::from_row(sql::CONFIRM, &self.one(sql::CONFIRM, &[&id]).await?)
     }
 
     /// Deletes a DID that was locked.
-    pub async fn delete_did(&self, owner: UserId, id: i32) -> Result<(), Error> {
-        self.rows(sql::DELETE, &[&owner.0, &id]).await?;
+    pub async fn delete_did(&self, id: i32) -> Result<(), Error> {
+        self.rows(sql::DELETE, &[&id]).await?;
         Ok(())
     }
 }

@@ -3,22 +3,24 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::Error;
-use super::request::Request;
+use super::request::{Reach, Request};
 use super::rows::reader;
 use super::sql::Sql;
+use super::{Error, Store};
 use crate::domain::UserId;
 
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/links";
-        CLIENT_EXISTS = "client_exists",
+        CLIENT_STANDINGS = "client_standings",
         CREATE = "create",
         DELETE = "delete",
         EXISTS = "exists",
         LOCK = "lock",
+        LOCK_ALL = "lock_all",
         OF_CAMPAIGN = "of_campaign",
         ONE = "one",
+        ORDER = "order",
         UPDATE = "update",
     }
 }
@@ -73,6 +75,28 @@ pub struct NewLinkRow<'a> {
     pub weight: i32,
 }
 
+/// Whether a client may be linked by a seller.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientStanding {
+    /// The client.
+    pub client_id: i32,
+    /// It takes calls at all.
+    pub is_active: bool,
+    /// It takes calls of this seller.
+    pub is_granted: bool,
+}
+
+/// Where a link stands in its campaign.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkPlace {
+    /// The link.
+    pub link_id: i32,
+    /// Its tier.
+    pub forwarding_priority: i32,
+    /// Its share.
+    pub weight: i32,
+}
+
 /// A change of a link; what is `None` stays.
 #[derive(Debug, Default)]
 pub struct LinkChange<'a> {
@@ -110,12 +134,26 @@ impl LinkRow {
     }
 }
 
-impl Request {
-    /// The links of a seller's campaign, by tier.
-    pub async fn links(&self, owner: UserId, campaign_id: i32) -> Result<Vec<LinkRow>, Error> {
+impl Store {
+    /// A link within reach.
+    pub async fn link(
+        &self,
+        reach: Reach,
+        campaign_id: i32,
+        id: i32,
+    ) -> Result<Option<LinkRow>, Error> {
         let rows = self
-            .rows(sql::OF_CAMPAIGN, &[&owner.0, &campaign_id])
+            .once(reach, sql::ONE, &[&campaign_id, &id, &reach.owner()])
             .await?;
+        let row = rows.first();
+        row.map(|row| LinkRow::from_row(sql::ONE, row)).transpose()
+    }
+}
+
+impl Request {
+    /// The links of a campaign, by tier.
+    pub async fn links(&self, campaign_id: i32) -> Result<Vec<LinkRow>, Error> {
+        let rows = self.rows(sql::OF_CAMPAIGN, &[&campaign_id]).await?;
         rows.iter()
             .map(|row| LinkRow::from_row(sql::OF_CAMPAIGN, row))
             .collect()
@@ -134,34 +172,76 @@ impl Request {
         reader(sql::EXISTS, &row).column("there")
     }
 
-    /// Whether there is such a client, active or not.
-    pub async fn client_exists(&self, id: i32) -> Result<bool, Error> {
-        let row = self.one(sql::CLIENT_EXISTS, &[&id]).await?;
-        reader(sql::CLIENT_EXISTS, &row).column("there")
+    /// Those of these clients that there are, and whether a seller may link them.
+    pub async fn client_standings(
+        &self,
+        owner: UserId,
+        client_ids: &[i32],
+    ) -> Result<Vec<ClientStanding>, Error> {
+        let rows = self
+            .rows(sql::CLIENT_STANDINGS, &[&owner.0, &client_ids])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let get = reader(sql::CLIENT_STANDINGS, row);
+                Ok(ClientStanding {
+                    client_id: get.column("client_id")?,
+                    is_active: get.column("is_active")?,
+                    is_granted: get.column("is_granted")?,
+                })
+            })
+            .collect()
     }
 
-    /// Makes a link of a campaign. [`Error::broken`] tells whether the client is linked already, or gone.
-    pub async fn create_link(
+    /// Makes links of a campaign that was locked: those whose client is not linked yet. [`Error::broken`] tells
+    /// whether a client is gone.
+    pub async fn create_links(
         &self,
         campaign_id: i32,
-        new: &NewLinkRow<'_>,
-    ) -> Result<LinkRow, Error> {
-        let row = self
-            .one(
+        new: &[NewLinkRow<'_>],
+    ) -> Result<Vec<LinkRow>, Error> {
+        let clients: Vec<_> = new.iter().map(|link| link.client_id).collect();
+        let statuses: Vec<_> = new.iter().map(|link| link.status).collect();
+        let at_once: Vec<_> = new.iter().map(|link| link.max_concurrency).collect();
+        let totals: Vec<_> = new.iter().map(|link| link.total_calls_allowed).collect();
+        let tiers: Vec<_> = new.iter().map(|link| link.forwarding_priority).collect();
+        let weights: Vec<_> = new.iter().map(|link| link.weight).collect();
+        let made = self
+            .rows(
                 sql::CREATE,
                 &[
                     &campaign_id,
-                    &new.client_id,
-                    &new.status,
-                    &new.max_concurrency,
-                    &new.total_calls_allowed,
-                    &new.forwarding_priority,
-                    &new.weight,
+                    &clients,
+                    &statuses,
+                    &at_once,
+                    &totals,
+                    &tiers,
+                    &weights,
                 ],
             )
             .await?;
-        let id = reader(sql::CREATE, &row).column("id")?;
-        self.link(campaign_id, id).await
+        let ids: Vec<i32> = made
+            .iter()
+            .map(|row| reader(sql::CREATE, row).column("id"))
+            .collect::<Result<_, _>>()?;
+        let mut links = self.links(campaign_id).await?;
+        links.retain(|link| ids.contains(&link.id));
+        Ok(links)
+    }
+
+    /// Puts links of a campaign that was locked in another order.
+    pub async fn order_links(&self, campaign_id: i32, places: &[LinkPlace]) -> Result<(), Error> {
+        let ids: Vec<_> = places.iter().map(|place| place.link_id).collect();
+        let tiers: Vec<_> = places
+            .iter()
+            .map(|place| place.forwarding_priority)
+            .collect();
+        let weights: Vec<_> = places.iter().map(|place| place.weight).collect();
+        // In their order, as claims and deletions do.
+        self.rows(sql::LOCK_ALL, &[&campaign_id]).await?;
+        self.rows(sql::ORDER, &[&campaign_id, &ids, &tiers, &weights])
+            .await?;
+        Ok(())
     }
 
     /// Changes a link that was locked.
@@ -188,7 +268,7 @@ impl Request {
             ],
         )
         .await?;
-        self.link(campaign_id, id).await
+        self.own_change(campaign_id, id).await
     }
 
     /// Deletes a link that was locked.
@@ -197,8 +277,10 @@ impl Request {
         Ok(())
     }
 
-    async fn link(&self, campaign_id: i32, id: i32) -> Result<LinkRow, Error> {
-        let row = self.one(sql::ONE, &[&campaign_id, &id]).await?;
+    async fn own_change(&self, campaign_id: i32, id: i32) -> Result<LinkRow, Error> {
+        let row = self
+            .one(sql::ONE, &[&campaign_id, &id, &self.owner()])
+            .await?;
         LinkRow::from_row(sql::ONE, &row)
     }
 }

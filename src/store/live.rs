@@ -6,22 +6,27 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::Row;
 
-use super::request::Reach;
+use super::request::{Reach, Request};
 use super::rows::reader;
 use super::sql::Sql;
 use super::{Error, Store};
-use crate::domain::{CallId, CampaignId, ClientId, LinkId, UserId};
+use crate::domain::{
+    CallId, CampaignId, ClientId, LinkId, SeenChannel, ServerName, UniqueId, UserId,
+};
 
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/live";
         CAMPAIGN_NAME = "campaign_name",
+        CALL_OWNER = "call_owner",
+        CHANNEL = "channel",
         CLIENT_NAMES = "client_names",
         DECISIONS = "decisions",
         ENDED = "ended",
         LIST = "list",
         ONE = "one",
         SNAPSHOT = "snapshot",
+        WATCHERS = "watchers",
     }
 }
 
@@ -282,11 +287,35 @@ impl DecisionRow {
     }
 }
 
-/// The owner to look for; none for everybody's.
-fn owner_of(reach: Reach) -> Option<i32> {
-    match reach {
-        Reach::Tenant(user) => Some(user.0),
-        Reach::Everything => None,
+/// Which calls under way are listed; what is `None` does not matter.
+#[derive(Debug, Default)]
+pub struct LiveFilter<'a> {
+    /// Those of this seller.
+    pub user_id: Option<i32>,
+    /// Those of this campaign.
+    pub campaign_id: Option<i32>,
+    /// Those that are with this client.
+    pub client_id: Option<i32>,
+    /// `routing`, `offered`, `talking` or `refused`.
+    pub state: Option<&'a str>,
+}
+
+/// The caller's channel of a call under way.
+#[derive(Debug)]
+pub struct LiveChannelRow {
+    /// The channel.
+    pub channel: SeenChannel,
+    /// The Asterisk it was seen on.
+    pub server: Option<ServerName>,
+}
+
+impl Request {
+    /// The seller of a call that is under way or ended within hours, if it is one's.
+    pub async fn owner_of_call(&self, call: CallId) -> Result<Option<UserId>, Error> {
+        let row = self.row(sql::CALL_OWNER, &[&call.0]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let owner: Option<i32> = reader(sql::CALL_OWNER, &row).column("user_id")?;
+        Ok(owner.map(UserId))
     }
 }
 
@@ -295,11 +324,23 @@ impl Store {
     pub async fn live_calls(
         &self,
         reach: Reach,
-        limit: i64,
-        offset: i64,
+        filter: &LiveFilter<'_>,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<LiveCallRow>, i64), Error> {
+        let owner = reach.owner().or(filter.user_id);
         let rows = self
-            .once(reach, sql::LIST, &[&owner_of(reach), &limit, &offset])
+            .once(
+                reach,
+                sql::LIST,
+                &[
+                    &owner,
+                    &limit,
+                    &offset,
+                    &filter.campaign_id,
+                    &filter.client_id,
+                    &filter.state,
+                ],
+            )
             .await?;
         let total = rows.first().map_or(0, |row| row.get("total"));
         let calls = rows
@@ -316,9 +357,45 @@ impl Store {
         call_id: i64,
     ) -> Result<Option<LiveCallRow>, Error> {
         let rows = self
-            .once(reach, sql::ONE, &[&owner_of(reach), &call_id])
+            .once(reach, sql::ONE, &[&reach.owner(), &call_id])
             .await?;
         rows.first().map(LiveCallRow::from_row).transpose()
+    }
+
+    /// The channel of a call under way within reach.
+    pub async fn live_channel(
+        &self,
+        reach: Reach,
+        call: CallId,
+    ) -> Result<Option<LiveChannelRow>, Error> {
+        let rows = self
+            .once(reach, sql::CHANNEL, &[&reach.owner(), &call.0])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let get = reader(sql::CHANNEL, row);
+        let uniqueid: String = get.column("asterisk_uniqueid")?;
+        let server: Option<String> = get.column("server_name")?;
+        Ok(Some(LiveChannelRow {
+            channel: SeenChannel {
+                uniqueid: UniqueId::parse(&uniqueid)
+                    .ok_or_else(|| Error::row(sql::CHANNEL.name, "a unique id that is none"))?,
+                name: get.column("channel")?,
+                created_at: None,
+            },
+            server: server.as_deref().and_then(ServerName::parse),
+        }))
+    }
+
+    /// The daemons that watch an Asterisk now.
+    pub async fn watchers(&self, server: &ServerName) -> Result<Vec<String>, Error> {
+        let rows = self
+            .once(Reach::Everything, sql::WATCHERS, &[&server.as_str()])
+            .await?;
+        rows.iter()
+            .map(|row| reader(sql::WATCHERS, row).column("node_name"))
+            .collect()
     }
 
     /// All calls under way, of everybody.
@@ -378,7 +455,7 @@ impl Store {
         call: CallId,
     ) -> Result<Option<Vec<DecisionRow>>, Error> {
         let rows = self
-            .once(reach, sql::DECISIONS, &[&call.0, &owner_of(reach)])
+            .once(reach, sql::DECISIONS, &[&call.0, &reach.owner()])
             .await?;
         if rows.is_empty() {
             return Ok(None);

@@ -126,6 +126,8 @@ pub struct CallRow {
     pub hangup_cause_code: Option<i32>,
     /// Why, in words.
     pub hangup_cause_text: Option<String>,
+    /// Who ended it: `caller`, `target` or `system`; none where that is not known.
+    pub hangup_by: Option<String>,
     /// Asterisk's id of the caller's channel.
     pub asterisk_uniqueid: Option<String>,
     /// Asterisk's id of the call.
@@ -276,6 +278,7 @@ impl CallRow {
             call_status: get.column("call_status")?,
             hangup_cause_code: get.column("hangup_cause_code")?,
             hangup_cause_text: get.column("hangup_cause_text")?,
+            hangup_by: get.column("hangup_by")?,
             asterisk_uniqueid: get.column("asterisk_uniqueid")?,
             asterisk_linkedid: get.column("asterisk_linkedid")?,
             refusal_reason: get.column("refusal_reason")?,

@@ -12,6 +12,7 @@ mod connection;
 pub mod dids;
 pub mod erasures;
 mod error;
+pub mod grants;
 pub mod health;
 pub mod history;
 pub mod idempotency;

@@ -17,6 +17,7 @@ use crate::domain::UserId;
 pub mod sql {
     crate::store::sql::statements! { "api/request";
         NOTE = "note",
+        NOTE_ALL = "note_all",
     }
 }
 
@@ -68,6 +69,14 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// Whose rows it is about: one seller's, or all.
+    pub fn owner(self) -> Option<i32> {
+        match self {
+            Self::Tenant(user) => Some(user.0),
+            Self::Everything => None,
+        }
+    }
+
     /// As [`Self::preamble`], for statements that are planned for their parameters.
     fn planned(self) -> String {
         format!(
@@ -92,6 +101,7 @@ impl Reach {
 pub struct Request {
     /// Until it is finished.
     transaction: Option<Transaction>,
+    reach: Reach,
 }
 
 /// A change for the audit log. `before` and `after` are what the API shows of the thing.
@@ -137,6 +147,7 @@ impl Store {
         transaction.begin_with(&reach.preamble()).await?;
         Ok(Request {
             transaction: Some(transaction),
+            reach,
         })
     }
 
@@ -221,6 +232,11 @@ impl Request {
         self.transaction.as_ref().expect("open until finished")
     }
 
+    /// Whose rows it is about: one seller's, or all.
+    pub fn owner(&self) -> Option<i32> {
+        self.reach.owner()
+    }
+
     /// Runs a statement and returns its rows.
     pub async fn rows(&self, sql: Sql, parameters: Parameters<'_>) -> Result<Vec<Row>, Error> {
         self.open().run(sql, parameters).await
@@ -268,6 +284,34 @@ impl Request {
         Ok(())
     }
 
+    /// Notes in the audit log that things of one kind were made, each with what it is now.
+    pub async fn audit_made(
+        &self,
+        actor: &Actor,
+        tenant: UserId,
+        object_type: &'static str,
+        made: &[(String, Option<serde_json::Value>)],
+    ) -> Result<(), Error> {
+        let (ids, after): (Vec<_>, Vec<_>) = made.iter().map(|(id, after)| (id, after)).unzip();
+        self.rows(
+            sql::NOTE_ALL,
+            &[
+                &actor.user_id.map(|id| id.0),
+                &actor.name,
+                &actor.via,
+                &tenant.0,
+                &"create",
+                &object_type,
+                &ids,
+                &after,
+                &actor.request_id,
+                &actor.address,
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Makes it so.
     pub async fn commit(mut self) -> Result<(), Error> {
         match self.transaction.take() {
@@ -302,6 +346,14 @@ pub enum Broken<'a> {
 }
 
 impl Error {
+    /// The server does not accept a value, as the name of a time zone that it does not know.
+    pub fn is_invalid_parameter(&self) -> bool {
+        let Self::Statement { source, .. } = self else {
+            return false;
+        };
+        source.code() == Some(&SqlState::INVALID_PARAMETER_VALUE)
+    }
+
     /// The constraint that a statement broke, if that is why it failed.
     pub fn broken(&self) -> Option<Broken<'_>> {
         let Self::Statement { source, .. } = self else {

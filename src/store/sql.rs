@@ -49,6 +49,7 @@ pub const API: &[&[Sql]] = &[
     super::clients::sql::ALL,
     super::dids::sql::ALL,
     super::erasures::sql::ALL,
+    super::grants::sql::ALL,
     super::idempotency::sql::ALL,
     super::internal::sql::ALL,
     super::keys::sql::ALL,

@@ -61,15 +61,19 @@ pub struct UsageRow {
     pub confirmed: i32,
 }
 
-/// Which links.
+/// Which links; what is `None` does not matter.
 #[derive(Debug, Clone, Copy)]
-pub struct UsageFilter {
+pub struct UsageFilter<'a> {
     /// Of this campaign.
     pub campaign_id: Option<i32>,
     /// To this client.
     pub client_id: Option<i32>,
     /// Of this seller.
     pub user_id: Option<i32>,
+    /// Of this status.
+    pub status: Option<&'a str>,
+    /// With this text in the names of campaign or client.
+    pub text: Option<&'a str>,
 }
 
 /// A link that is steered.
@@ -123,18 +127,14 @@ impl UsageRow {
 }
 
 impl Store {
-    /// The use of the links of a seller's campaign, by tier.
+    /// The use of the links of a campaign within reach, by tier.
     pub async fn usage_of_campaign(
         &self,
-        owner: UserId,
+        reach: Reach,
         campaign_id: i32,
     ) -> Result<Option<Vec<UsageRow>>, Error> {
         let rows = self
-            .once(
-                Reach::Tenant(owner),
-                sql::OF_CAMPAIGN,
-                &[&owner.0, &campaign_id],
-            )
+            .once(reach, sql::OF_CAMPAIGN, &[&reach.owner(), &campaign_id])
             .await?;
         if rows.is_empty() {
             return Ok(None);
@@ -146,28 +146,44 @@ impl Store {
             .map(Some)
     }
 
-    /// A part of all links by id with their use, and how many there are.
+    /// A part of the links with their use in an order (`id`, `-live`: most calls first, `-share`: nearest to its cap
+    /// first, `campaign`, `client`), and how many there are.
     pub async fn usage(
         &self,
-        filter: UsageFilter,
-        limit: i64,
-        offset: i64,
+        filter: UsageFilter<'_>,
+        sort: &str,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<UsageRow>, i64), Error> {
         let UsageFilter {
             campaign_id,
             client_id,
             user_id,
+            status,
+            text,
         } = filter;
         let reach = Reach::Everything;
         let counted = self
-            .once(reach, sql::COUNT, &[&campaign_id, &client_id, &user_id])
+            .once_planned(
+                reach,
+                sql::COUNT,
+                &[&campaign_id, &client_id, &user_id, &status, &text],
+            )
             .await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
         let rows = self
-            .once(
+            .once_planned(
                 reach,
                 sql::LIST,
-                &[&campaign_id, &client_id, &user_id, &limit, &offset],
+                &[
+                    &campaign_id,
+                    &client_id,
+                    &user_id,
+                    &status,
+                    &text,
+                    &sort,
+                    &limit,
+                    &offset,
+                ],
             )
             .await?;
         let usage = rows.iter().map(|row| UsageRow::from_row(sql::LIST, row));

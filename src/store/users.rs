@@ -253,17 +253,39 @@ impl Store {
     }
 }
 
+/// Which accounts are listed; what is `None` does not matter.
+#[derive(Debug, Default)]
+pub struct UserFilter<'a> {
+    /// Those with this role.
+    pub role: Option<&'a str>,
+    /// Those of this status.
+    pub status: Option<&'a str>,
+    /// Those with this text in names, company or e-mail address.
+    pub text: Option<&'a str>,
+}
+
 impl Store {
-    /// A part of all accounts by name, and how many there are.
+    /// A part of the accounts in an order (`username`, `createdAt`, `updatedAt`; with a minus the other way round), and
+    /// how many there are.
     pub async fn users(
         &self,
-        limit: i64,
-        offset: i64,
+        filter: &UserFilter<'_>,
+        sort: &str,
+        (limit, offset): (i64, i64),
     ) -> Result<(Vec<UserRow>, i64), super::Error> {
         let reach = Reach::Everything;
-        let counted = self.once(reach, sql::COUNT, &[]).await?;
+        let UserFilter { role, status, text } = filter;
+        let counted = self
+            .once_planned(reach, sql::COUNT, &[role, status, text])
+            .await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
-        let rows = self.once(reach, sql::LIST, &[&limit, &offset]).await?;
+        let rows = self
+            .once_planned(
+                reach,
+                sql::LIST,
+                &[role, status, text, &sort, &limit, &offset],
+            )
+            .await?;
         let users = rows.iter().map(|row| UserRow::from_row(sql::LIST, row));
         Ok((users.collect::<Result<_, _>>()?, total))
     }

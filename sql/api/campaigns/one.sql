@@ -1,5 +1,6 @@
--- A campaign ($2) of a seller ($1).
-select id, name, status, routing_strategy, dial_timeout_seconds, description, recording_enabled, recording_language,
+-- A campaign ($2) of a seller ($1), or whoever's it is.
+select id, user_id, (select username from users u where u.id = user_id) as username,
+       name, status, routing_strategy, dial_timeout_seconds, description, recording_enabled, recording_language,
        recording_announcement, recording_retention_days, mask_numbers, created_at, updated_at
 from campaigns
-where user_id = $1 and id = $2
+where ($1::int is null or user_id = $1) and id = $2

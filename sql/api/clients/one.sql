@@ -1,5 +1,5 @@
 -- A client ($1) with its PJSIP objects. No password.
-select c.id, c.client_identifier, c.name, c.department, c.status, c.notes, c.created_by, c.created_at, c.updated_at,
+select c.id, c.client_identifier, c.name, c.department, c.status, c.access, c.notes, c.created_by, c.created_at, c.updated_at,
        e.id as endpoint_id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.direct_media,
        e.outbound_auth, e.from_user, e.from_domain, e.callerid, e.config_updated_at as endpoint_updated_at,
        a.id as aor_id, a.contact, a.max_contacts, a.qualify_frequency, a.config_updated_at as aor_updated_at,

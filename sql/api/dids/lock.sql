@@ -1,2 +1,6 @@
--- A DID ($2) of a seller ($1), to be changed.
-select id, number, status, description, created_at, updated_at from dids where user_id = $1 and id = $2 for update
+-- A DID ($2) of a seller ($1), or whoever's it is, to be changed.
+select id, user_id, (select username from users u where u.id = user_id) as username, number, status, description, created_at,
+       updated_at
+from dids
+where ($1::int is null or user_id = $1) and id = $2
+for update

@@ -10,7 +10,7 @@ with page as materialized (
     select l.id, l.user_id, l.campaign_id, l.did_id, l.client_id, l.incoming_did_number, l.caller_id_num,
            l.caller_id_name, l.timestamp_start, l.timestamp_answered, l.timestamp_end, l.duration_seconds,
            l.billsec_seconds, l.call_status, l.hangup_cause_code, l.hangup_cause_text,
-           l.asterisk_uniqueid, l.asterisk_linkedid, l.refusal_reason, l.attempts, l.created_at
+           l.asterisk_uniqueid, l.asterisk_linkedid, l.refusal_reason, l.attempts, l.created_at, l.hangup_by
     from call_logs l
     where ($1::int is null or l.user_id = $1)
       and ($2::timestamptz is null or l.timestamp_start >= $2)
@@ -56,7 +56,8 @@ select p.id, p.user_id, c.id as campaign_id, c.name as campaign_name, d.id as di
        cl.id as client_id, cl.name as client_name, cl.client_identifier,
        p.incoming_did_number, p.caller_id_num, p.caller_id_name, p.timestamp_start, p.timestamp_answered,
        p.timestamp_end, p.duration_seconds, p.billsec_seconds, p.call_status, p.hangup_cause_code,
-       p.hangup_cause_text, p.asterisk_uniqueid, p.asterisk_linkedid, p.refusal_reason, p.attempts, p.created_at
+       p.hangup_cause_text, p.asterisk_uniqueid, p.asterisk_linkedid, p.refusal_reason, p.attempts, p.created_at,
+       p.hangup_by
 from page p
 left join campaigns c on c.id = p.campaign_id
 left join dids d on d.id = p.did_id

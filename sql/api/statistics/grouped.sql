@@ -1,22 +1,36 @@
--- Calls counted by $18: campaign, client, did, status, or the hour or day (UTC) they began; at most $19 groups,
--- those by time in their order, others the busiest first. A call counts as answered, refused or abandoned by its
--- status, and as failed if it is none of these.
+-- Calls counted by $18, and within that by $20 unless that is null: campaign, client, did, link, user, status, reason,
+-- hangup_cause, weekday_hour, or the hour, day, week or month they began in the zone $21; at most $19 groups, those by
+-- time in their order, others the busiest first. A call counts as answered, refused or abandoned by its status, and as
+-- failed if it is none of these. $22: also how long callers waited for an answer, and how many callers there were.
 -- $1 seller; $2 from, $3 before; $4 campaign, $5 DID, $6 client; $7 statuses; $8 refusal reason; $9 dialled
 -- number; $10 caller's number, of which $11 says that it is only the beginning; $12 and $13 shortest and longest
 -- duration; $14 text to look for in numbers and names, $15 its digits; $16 words that were spoken, or $17 the calls in
 -- which they were, whichever are fewer to look at. Each may be null.
 with grouped as (
-    select case $18::text when 'campaign' then l.campaign_id when 'client' then l.client_id
-                          when 'did' then l.did_id end as id,
-           case $18 when 'status' then l.call_status::text
-                    when 'hour' then to_char(l.timestamp_start, 'YYYY-MM-DD"T"HH24:00:00+00:00')
-                    when 'day' then to_char(l.timestamp_start, 'YYYY-MM-DD') end as key,
+    select case $18::text when 'campaign' then l.campaign_id when 'client' then l.client_id when 'did' then l.did_id
+                when 'link' then l.campaign_client_setting_id when 'user' then l.user_id
+                when 'hangup_cause' then l.hangup_cause_code end as id1,
+           case $18::text when 'status' then l.call_status::text when 'reason' then l.refusal_reason
+                when 'weekday_hour' then to_char(l.timestamp_start at time zone $21::text, 'ID-HH24') end as key1,
+           case when $18::text in ('hour', 'day', 'week', 'month')
+                then date_trunc($18::text, l.timestamp_start, $21::text) end as at1,
+           case $20::text when 'campaign' then l.campaign_id when 'client' then l.client_id when 'did' then l.did_id
+                when 'link' then l.campaign_client_setting_id when 'user' then l.user_id
+                when 'hangup_cause' then l.hangup_cause_code end as id2,
+           case $20::text when 'status' then l.call_status::text when 'reason' then l.refusal_reason
+                when 'weekday_hour' then to_char(l.timestamp_start at time zone $21::text, 'ID-HH24') end as key2,
+           case when $20::text in ('hour', 'day', 'week', 'month')
+                then date_trunc($20::text, l.timestamp_start, $21::text) end as at2,
            count(*) as calls,
            count(*) filter (where l.call_status = 'ANSWERED') as answered,
            count(*) filter (where starts_with(l.call_status, 'REJECTED')) as refused,
            count(*) filter (where l.call_status = 'ABANDONED') as abandoned,
            coalesce(sum(l.billsec_seconds), 0)::bigint as billed_seconds,
-           avg(l.duration_seconds)::float8 as average_duration_seconds
+           avg(l.duration_seconds)::float8 as average_duration_seconds,
+           case when $22::boolean then percentile_cont(array[0.5, 0.9]) within group (
+               order by extract(epoch from l.timestamp_answered - l.timestamp_start)::float8)
+               filter (where l.call_status = 'ANSWERED') end as ring_seconds,
+           case when $22 then count(distinct l.caller_id_num) end as unique_callers
     from call_logs l
     where ($1::int is null or l.user_id = $1)
       and ($2::timestamptz is null or l.timestamp_start >= $2)
@@ -43,15 +57,30 @@ with grouped as (
            or (select bool_or(t.search @@ transcript_query($16)) from transcripts t
                where t.call_id = l.id and ($1 is null or t.user_id = $1)))
       and ($17::bigint[] is null or l.id = any ($17))
-    group by 1, 2
+    group by 1, 2, 3, 4, 5, 6
 )
-select g.id, coalesce(g.key, g.id::text) as key, coalesce(c.name, d.number, cl.name) as name,
+select g.id1, coalesce(g.key1, g.id1::text) as key1, g.at1,
+       coalesce(c1.name, d1.number, cl1.name, lc1.name, u1.username) as name1,
+       g.id2, coalesce(g.key2, g.id2::text) as key2, g.at2,
+       coalesce(c2.name, d2.number, cl2.name, lc2.name, u2.username) as name2,
        g.calls, g.answered, g.refused, g.abandoned,
        g.calls - g.answered - g.refused - g.abandoned as failed,
-       g.billed_seconds, g.average_duration_seconds
+       g.billed_seconds, g.average_duration_seconds, g.ring_seconds[1] as ring_seconds_median,
+       g.ring_seconds[2] as ring_seconds_p90, g.unique_callers
 from grouped g
-left join campaigns c on $18 = 'campaign' and c.id = g.id
-left join dids d on $18 = 'did' and d.id = g.id
-left join clients cl on $18 = 'client' and cl.id = g.id
-order by case when $18 in ('hour', 'day') then g.key end, g.calls desc, g.id, g.key
+left join campaigns c1 on $18 = 'campaign' and c1.id = g.id1
+left join dids d1 on $18 = 'did' and d1.id = g.id1
+left join clients cl1 on $18 = 'client' and cl1.id = g.id1
+left join campaign_client_settings s1 on $18 = 'link' and s1.id = g.id1
+left join clients lc1 on lc1.id = s1.client_id
+left join users u1 on $18 = 'user' and u1.id = g.id1
+left join campaigns c2 on $20 = 'campaign' and c2.id = g.id2
+left join dids d2 on $20 = 'did' and d2.id = g.id2
+left join clients cl2 on $20 = 'client' and cl2.id = g.id2
+left join campaign_client_settings s2 on $20 = 'link' and s2.id = g.id2
+left join clients lc2 on lc2.id = s2.client_id
+left join users u2 on $20 = 'user' and u2.id = g.id2
+order by g.at1, case when $18 = 'weekday_hour' then g.key1 end,
+         sum(g.calls) over (partition by g.id1, g.key1, g.at1) desc, g.id1, g.key1,
+         g.at2, case when $20 = 'weekday_hour' then g.key2 end, g.calls desc, g.id2, g.key2
 limit $19

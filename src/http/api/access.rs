@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 
 use super::address::address_of;
 use super::code::Code;
+use super::ignored::Ignored;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
 use super::recent::Recent;
@@ -286,12 +287,20 @@ pub async fn guard(
 ) -> Response {
     let path = operation.path;
     let mut notes = Notes::default();
-    let served = match admit(&api, &operation, &mut request, &mut notes).await {
+    let ignored = Ignored::of(request.headers(), &operation);
+    request.extensions_mut().insert(ignored.clone());
+    let admitted = admit(&api, &operation, &mut request, &mut notes).await;
+    let checked = admitted.and_then(|caller| {
+        ignored.check_query(&request, &operation)?;
+        Ok(caller)
+    });
+    let served = match checked {
         Ok(caller) => carry_out(&api, &operation, caller, request, next).await,
         Err(problem) => Err(problem),
     };
     let mut response = served.unwrap_or_else(IntoResponse::into_response);
     notes.put_on(&api, &mut response);
+    ignored.put_on(&mut response);
     response.extensions_mut().insert(Served { path });
     response
 }

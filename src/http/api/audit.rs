@@ -16,6 +16,7 @@ use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
+use super::zone::{TZ, zone};
 use super::{Api, Problem, words};
 use crate::domain::Role;
 use crate::store::audit::{AuditFilter, AuditRow};
@@ -49,7 +50,8 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-const FILTERS: [Parameter; 8] = [
+const FILTERS: [Parameter; 9] = [
+    TZ,
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -150,21 +152,22 @@ async fn list(
     query: Query,
 ) -> Result<Json<ListPart<AuditEntry>>, Problem> {
     let per_page = query.per_page(50)?;
+    let zone = zone(&query)?;
     let filter = AuditFilter {
         before: cursor::read_id(&query, Mark::AUDIT)?,
         user_id: match caller.role {
             Role::User => Some(caller.user_id.0),
-            Role::Admin | Role::Staff => query.id("user_id"),
+            Role::Admin | Role::Staff => query.only_id("user_id")?,
         },
         actor: query.checked("actor", 100)?,
         object_type: query.checked("object_type", 100)?,
         object_id: query.checked("object_id", 100)?,
         action: query.checked("action", 100)?,
-        from: day(&query, "start_date")?.map(start_of),
+        from: day(&query, "start_date")?.map(|day| start_of(day, &zone)),
         // The last day there is has no day after it: then nothing ends the time asked for.
         to: day(&query, "end_date")?
             .and_then(|day| day.tomorrow().ok())
-            .map(start_of),
+            .map(|day| start_of(day, &zone)),
     };
     // One more than asked for tells whether there is another page.
     let rows = api
@@ -206,8 +209,8 @@ pub(super) fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
 }
 
 /// The last moment there is, for days that end after it.
-pub(super) fn start_of(day: Date) -> Timestamp {
-    let zoned = day.to_zoned(TimeZone::UTC);
+pub(super) fn start_of(day: Date, zone: &TimeZone) -> Timestamp {
+    let zoned = day.to_zoned(zone.clone());
     zoned.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
 }
 
@@ -219,7 +222,10 @@ mod tests {
     fn days_begin_at_midnight_and_the_last_one_at_the_end_of_time() {
         let query =
             Query::parse("a=2026-01-31&b=9999-12-31&c=2026-02-30&d=20260131&e=2026-01-31T10");
-        let start = |name: &str| day(&query, name).ok().flatten().map(start_of);
+        let start = |name: &str| {
+            let day = day(&query, name).ok().flatten();
+            day.map(|day| start_of(day, &TimeZone::UTC))
+        };
         assert_eq!(
             start("a").map(|at| at.to_string()).as_deref(),
             Some("2026-01-31T00:00:00Z")

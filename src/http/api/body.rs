@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Problem;
 use super::code::Code;
 use super::form::Form;
+use super::ignored::Ignored;
 
 /// No body of this API comes near it.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -29,11 +30,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let form = request.extensions().get::<&'static Form>().copied();
+        let ignored = request.extensions().get::<Ignored>().cloned();
         let object = read_object(request).await?;
         let Some(form) = form else {
             tracing::error!("an operation reads a body but declares no form");
             return Err(Problem::internal());
         };
+        if let Some(ignored) = ignored {
+            let dropped = form.dropped(&object);
+            if ignored.is_strict() && !dropped.is_empty() {
+                return Err(Problem::fields(form.refusal(&dropped)));
+            }
+            ignored.note(dropped);
+        }
         let read = form.read(object).map_err(Problem::fields)?;
         serde_json::from_value(Value::Object(read))
             .map(Self)

@@ -1,12 +1,11 @@
-//! Campaigns: a seller's plan for the calls to some DIDs.
+//! Campaigns: sellers' plans for the calls to some DIDs, for the seller and for staff.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
@@ -17,75 +16,115 @@ use super::links::Link;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
-use super::{Api, Message, Problem, note_own, quotas, shown, words};
+use super::scope::{Owned, Side, note, owner_of_new, with_owner};
+use super::{Api, Problem, quotas, shown, words};
+use crate::domain::UserId;
 use crate::store;
 use crate::store::campaigns::{
-    AvailableClientRow, CampaignChange, CampaignRecording, CampaignRow, NewCampaignRow,
-    RecordingChange, TiedDidRow, WholeCampaign,
+    AvailableClientRow, CampaignChange, CampaignFilter, CampaignRecording, CampaignRow,
+    NewCampaignRow, RecordingChange, TiedDidRow, WholeCampaign,
 };
 use crate::store::quotas::Kind;
 use crate::store::request::{Broken, Request};
 
 /// The operations on campaigns.
 pub fn operations() -> Vec<Operation> {
-    const ALL: &str = "/api/seller/campaigns";
-    const ONE: &str = "/api/seller/campaigns/{id}";
-    let operations = vec![
-        Operation::get(ALL, "listCampaigns", list)
-            .tagged("campaigns", "List your campaigns")
-            .query(&PAGING)
-            .query(&[STATUS_PARAMETER])
-            .answers::<Listed<Campaign>>(
-                200,
-                "Your campaigns, by name, without their DIDs and links.",
-            )
-            .problems(&[400]),
-        Operation::post(ALL, "createCampaign", create)
-            .tagged("campaigns", "Add a campaign")
-            .body(&NEW_CAMPAIGN)
-            .example(
-                r#"{"name": "Sales US", "routingStrategy": "priority", "dialTimeoutSeconds": 25}"#,
-            )
-            .answers::<CampaignWithAll>(201, "The new campaign.")
-            .problems(&[409]),
-        Operation::get(
-            "/api/seller/campaigns/available_clients",
-            "listAvailableClients",
-            available_clients,
+    let available = Operation::get(
+        "/api/seller/campaigns/available_clients",
+        "listAvailableClients",
+        available_clients,
+    )
+    .tagged("campaigns", "List the clients you may link")
+    .access(Access::Seller)
+    .query(&AVAILABLE)
+    .answers::<Vec<ClientBrief>>(
+        200,
+        "Active clients by name: the first 500, or the page that was asked for. The header X-Total-Count says how many \
+         there are.",
+    )
+    .problems(&[400]);
+    Side::BOTH
+        .into_iter()
+        .flat_map(on)
+        .chain([available])
+        .collect()
+}
+
+fn on(side: Side) -> Vec<Operation> {
+    let all = side.pick("/api/seller/campaigns", "/api/admin/campaigns");
+    let one = side.pick("/api/seller/campaigns/{id}", "/api/admin/campaigns/{id}");
+    let list = Operation::get(all, side.pick("listCampaigns", "listAllCampaigns"), list)
+        .tagged(
+            "campaigns",
+            side.pick("List your campaigns", "List the campaigns of all sellers"),
         )
-        .tagged("campaigns", "List the clients you may link")
-        .answers::<Vec<ClientBrief>>(200, "All active clients by name, at most 500."),
-        Operation::get(ONE, "getCampaign", read)
-            .tagged("campaigns", "Read a campaign")
-            .answers::<CampaignWithAll>(200, "The campaign with its DIDs and links."),
-        Operation::put(ONE, "updateCampaign", update)
-            .tagged("campaigns", "Change a campaign")
-            .about(
-                "Refused with 409 if it would become active while another active campaign has one of its DIDs.",
-            )
-            .body(&CAMPAIGN_CHANGE)
-            .example(r#"{"status": "paused"}"#)
-            .answers::<CampaignWithAll>(200, "The changed campaign.")
-            .problems(&[409, 412]),
-        Operation::delete(ONE, "deleteCampaign", delete)
-            .tagged("campaigns", "Delete a campaign")
-            .about("Its links go with it, its DIDs stay. Calls under way go on; its calls stay in the log.")
-            .answers_nothing(204, "It is gone.")
-            .problems(&[412]),
-        Operation::put("/api/seller/campaigns/{id}/dids", "setCampaignDids", set_dids)
-            .tagged("campaigns", "Set the DIDs of a campaign")
-            .about(
-                "Replaces them all; repeats count once. A DID may be tied to several campaigns of which one is \
-                 active: a second active one is refused with 409.",
-            )
-            .body(&CAMPAIGN_DIDS)
-            .example(r#"{"didIds": [1, 2]}"#)
-            .answers::<Message>(200, "They are set.")
-            .problems(&[409, 412]),
-    ];
+        .query(&PAGING)
+        .query(&FILTERS)
+        .query(side.user_filter())
+        .problems(&[400]);
+    let create = Operation::post(all, side.pick("createCampaign", "giveCampaign"), create)
+        .tagged(
+            "campaigns",
+            side.pick("Add a campaign", "Add a campaign for a seller"),
+        )
+        .body(side.pick(&NEW_CAMPAIGN, &GIVEN_CAMPAIGN))
+        .example(side.pick(
+            r#"{"name": "Sales US", "routingStrategy": "priority", "dialTimeoutSeconds": 25}"#,
+            r#"{"userId": 3, "name": "Sales US", "routingStrategy": "priority", "dialTimeoutSeconds": 25}"#,
+        ))
+        .problems(&[409]);
+    let read = Operation::get(one, side.pick("getCampaign", "getAnyCampaign"), read).tagged(
+        "campaigns",
+        side.pick("Read a campaign", "Read a campaign of any seller"),
+    );
+    let update = Operation::put(one, side.pick("updateCampaign", "updateAnyCampaign"), update)
+        .tagged(
+            "campaigns",
+            side.pick("Change a campaign", "Change a campaign of any seller"),
+        )
+        .about(
+            "Refused with 409 if it would become active while another active campaign has one of its DIDs.",
+        )
+        .body(side.pick(&CAMPAIGN_CHANGE, &ANY_CAMPAIGN_CHANGE))
+        .example(r#"{"status": "paused"}"#)
+        .problems(&[409, 412]);
+    let delete = Operation::delete(
+        one,
+        side.pick("deleteCampaign", "deleteAnyCampaign"),
+        delete,
+    )
+    .tagged(
+        "campaigns",
+        side.pick("Delete a campaign", "Delete a campaign of any seller"),
+    )
+    .about("Its links go with it, its DIDs stay. Calls under way go on; its calls stay in the log.")
+    .answers_nothing(204, "It is gone.")
+    .problems(&[412]);
+    let operations = match side {
+        Side::Seller => [
+            list.answers::<Listed<Campaign>>(
+                200,
+                "Your campaigns, by name unless sorted otherwise, without their DIDs and links.",
+            ),
+            create.answers::<CampaignWithAll>(201, "The new campaign."),
+            read.answers::<CampaignWithAll>(200, "The campaign with its DIDs and links."),
+            update.answers::<CampaignWithAll>(200, "The changed campaign."),
+            delete,
+        ],
+        Side::Staff => [
+            list.answers::<Listed<Owned<Campaign>>>(
+                200,
+                "The campaigns, by name unless sorted otherwise, without their DIDs and links.",
+            ),
+            create.answers::<Owned<CampaignWithAll>>(201, "The new campaign."),
+            read.answers::<Owned<CampaignWithAll>>(200, "The campaign with its DIDs and links."),
+            update.answers::<Owned<CampaignWithAll>>(200, "The changed campaign."),
+            delete,
+        ],
+    };
     operations
         .into_iter()
-        .map(|operation| operation.access(Access::Seller))
+        .map(|operation| operation.access(side.access()))
         .collect()
 }
 
@@ -122,65 +161,131 @@ const MASK_NUMBERS: Field = Field::flag("maskNumbers")
 /// Most of a column of four bytes.
 pub(super) const INT4: i64 = i32::MAX as i64;
 
-/// Most clients in the list of those that may be linked.
+/// Most clients on a page of those that may be linked.
 const MOST_AVAILABLE_CLIENTS: i64 = 500;
 
-const STATUS_PARAMETER: Parameter = parameter(
-    "status",
-    ParameterKind::Choice(STATUSES),
-    "Only those of this status.",
-);
+const AVAILABLE: [Parameter; 3] = [
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only those with this text in identifier, name or department, at most 100 characters.",
+    ),
+    parameter(
+        "page",
+        ParameterKind::Integer,
+        "Number of the page, from 1.",
+    ),
+    parameter(
+        "per_page",
+        ParameterKind::Integer,
+        "Clients on a page, at most 500; 500 unless given.",
+    ),
+];
+
+const SORTS: &[&str] = &[
+    "name",
+    "-name",
+    "createdAt",
+    "-createdAt",
+    "updatedAt",
+    "-updatedAt",
+];
+
+const FILTERS: [Parameter; 6] = [
+    parameter(
+        "status",
+        ParameterKind::Choice(STATUSES),
+        "Only those of this status.",
+    ),
+    parameter(
+        "routing_strategy",
+        ParameterKind::Choice(STRATEGIES),
+        "Only those with this strategy.",
+    ),
+    parameter(
+        "did_id",
+        ParameterKind::Integer,
+        "Only those with this DID.",
+    ),
+    parameter(
+        "client_id",
+        ParameterKind::Integer,
+        "Only those that are linked to this client.",
+    ),
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only those with this text in name or description, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "The order; with a minus the other way round. By name unless given.",
+    ),
+];
+
+const NEW_FIELDS: [Field; 10] = [
+    Field::line("name", 1, 100)
+        .required()
+        .about("Unique among the seller's campaigns."),
+    Field::choice("routingStrategy", STRATEGIES).required(),
+    Field::integer("dialTimeoutSeconds", 1, INT4)
+        .required()
+        .about("How long a target rings before the next one is tried."),
+    Field::choice("status", STATUSES).default("\"active\""),
+    Field::text("description", 0, 10_000, Rule::Lines).nullable(),
+    RECORDING_ENABLED.default("false"),
+    RECORDING_LANGUAGE.default("\"en\""),
+    RECORDING_ANNOUNCEMENT,
+    RECORDING_RETENTION_DAYS,
+    MASK_NUMBERS.default("false"),
+];
+
+const CHANGE_FIELDS: &[Field] = &[
+    Field::line("name", 1, 100),
+    Field::choice("routingStrategy", STRATEGIES),
+    Field::integer("dialTimeoutSeconds", 1, INT4),
+    Field::choice("status", STATUSES),
+    Field::text("description", 0, 10_000, Rule::Lines).nullable(),
+    RECORDING_ENABLED,
+    RECORDING_LANGUAGE,
+    RECORDING_ANNOUNCEMENT,
+    RECORDING_RETENTION_DAYS,
+    MASK_NUMBERS,
+];
 
 static NEW_CAMPAIGN: Form = Form {
     name: "NewCampaign",
-    fields: &[
-        Field::line("name", 1, 100)
-            .required()
-            .about("Unique among your campaigns."),
-        Field::choice("routingStrategy", STRATEGIES).required(),
-        Field::integer("dialTimeoutSeconds", 1, INT4)
-            .required()
-            .about("How long a target rings before the next one is tried."),
-        Field::choice("status", STATUSES).default("\"active\""),
-        Field::text("description", 0, 10_000, Rule::Lines).nullable(),
-        RECORDING_ENABLED.default("false"),
-        RECORDING_LANGUAGE.default("\"en\""),
-        RECORDING_ANNOUNCEMENT,
-        RECORDING_RETENTION_DAYS,
-        MASK_NUMBERS.default("false"),
-    ],
+    fields: &NEW_FIELDS,
+    unknown: Unknown::Refuse,
+    at_least_one: false,
+};
+
+static GIVEN_CAMPAIGN: Form = Form {
+    name: "GivenCampaign",
+    fields: &with_owner::<10, 11>(NEW_FIELDS),
     unknown: Unknown::Refuse,
     at_least_one: false,
 };
 
 static CAMPAIGN_CHANGE: Form = Form {
     name: "CampaignChange",
-    fields: &[
-        Field::line("name", 1, 100),
-        Field::choice("routingStrategy", STRATEGIES),
-        Field::integer("dialTimeoutSeconds", 1, INT4),
-        Field::choice("status", STATUSES),
-        Field::text("description", 0, 10_000, Rule::Lines).nullable(),
-        RECORDING_ENABLED,
-        RECORDING_LANGUAGE,
-        RECORDING_ANNOUNCEMENT,
-        RECORDING_RETENTION_DAYS,
-        MASK_NUMBERS,
-    ],
+    fields: CHANGE_FIELDS,
     unknown: Unknown::Drop,
     at_least_one: true,
 };
 
-static CAMPAIGN_DIDS: Form = Form {
-    name: "CampaignDids",
-    fields: &[Field::ids("didIds", 10_000).required()],
-    unknown: Unknown::Drop,
-    at_least_one: false,
+static ANY_CAMPAIGN_CHANGE: Form = Form {
+    name: "AnyCampaignChange",
+    fields: CHANGE_FIELDS,
+    unknown: Unknown::Refuse,
+    at_least_one: true,
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NewCampaign {
+    user_id: Option<i32>,
     name: String,
     routing_strategy: String,
     dial_timeout_seconds: i32,
@@ -209,12 +314,6 @@ struct ChangedCampaign {
     #[serde(default, deserialize_with = "given")]
     recording_retention_days: Option<Option<i32>>,
     mask_numbers: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CampaignDids {
-    did_ids: Vec<i32>,
 }
 
 /// A campaign.
@@ -324,7 +423,7 @@ impl CampaignWithAll {
     }
 
     /// Moves with the campaign, its DIDs and its links, not with the calls they count.
-    fn tag(&self) -> Tag {
+    pub(super) fn tag(&self) -> Tag {
         let mut parts = vec![
             i64::from(self.campaign.id),
             self.campaign.updated_at.0.as_microsecond(),
@@ -339,7 +438,17 @@ impl CampaignWithAll {
         Tag::of(&parts)
     }
 
-    fn did_ids(&self) -> Vec<i32> {
+    /// One of its DIDs.
+    pub(super) fn into_did(self, id: i32) -> Option<CampaignDid> {
+        self.dids.into_iter().find(|did| did.id == id)
+    }
+
+    /// Its links, in the order of their tiers.
+    pub(super) fn links(&self) -> &[Link] {
+        &self.client_settings
+    }
+
+    pub(super) fn did_ids(&self) -> Vec<i32> {
         self.dids.iter().map(|did| did.id).collect()
     }
 }
@@ -364,75 +473,117 @@ pub(super) async fn refuse_campaign(request: &Request, id: i32) -> Result<Proble
     })
 }
 
-/// Locks a campaign of the caller for a change of it, its ties or its links.
-async fn lock(
+/// A campaign that is locked, for a change of it, its ties or its links.
+pub(super) struct Locked {
+    pub(super) owner: UserId,
+    username: String,
+    pub(super) is_active: bool,
+    pub(super) campaign: CampaignWithAll,
+}
+
+impl Locked {
+    /// As the caller sees it.
+    pub(super) fn seen_by(self, caller: &Caller) -> Owned<CampaignWithAll> {
+        Owned::seen_by(caller, self.campaign, self.owner, &self.username)
+    }
+}
+
+/// Locks a campaign of the caller, or of any seller for staff.
+pub(super) async fn lock(
     request: &Request,
-    caller: &Caller,
     id: i32,
     headers: &HeaderMap,
-) -> Result<CampaignWithAll, Problem> {
-    let Some(row) = request.lock_campaign(caller.user_id, id).await? else {
+) -> Result<Locked, Problem> {
+    let Some(row) = request.lock_campaign(id).await? else {
         return Err(refuse_campaign(request, id).await?);
     };
-    let whole = request.whole_campaign(caller.user_id, row).await?;
-    let campaign = CampaignWithAll::of(whole);
-    campaign.tag().check(headers)?;
-    Ok(campaign)
+    let locked = whole(request, row).await?;
+    locked.campaign.tag().check(headers)?;
+    Ok(locked)
+}
+
+/// A campaign that is locked, with what belongs to it now.
+pub(super) async fn whole(request: &Request, row: CampaignRow) -> Result<Locked, Problem> {
+    Ok(Locked {
+        owner: row.owner,
+        username: row.username.clone(),
+        is_active: row.status == "active",
+        campaign: CampaignWithAll::of(request.whole_campaign(row).await?),
+    })
 }
 
 fn name_taken(error: store::Error, name: Option<&str>) -> Problem {
     match (error.broken(), name) {
         (Some(Broken::Unique("uq_user_campaign_name")), Some(name)) => Problem::conflict(
             Code::NameTaken,
-            format!("You have a campaign named {name:?} already. Choose another name."),
+            format!("There is a campaign named {name:?} already. Choose another name."),
         ),
         _ => error.into(),
     }
 }
 
 /// Refuses an active campaign one of these DIDs, which are locked, that another active campaign has.
-async fn check_dids_free(
+pub(super) async fn check_dids_free(
     request: &Request,
-    caller: &Caller,
+    owner: UserId,
     id: i32,
     did_ids: &[i32],
 ) -> Result<(), Problem> {
-    let Some(used) = request.did_in_use(caller.user_id, id, did_ids).await? else {
+    let Some(used) = request.did_in_use(owner, id, did_ids).await? else {
         return Ok(());
     };
     Err(Problem::conflict(
         Code::DidInUse,
         format!(
-            "Calls to {} go to your active campaign {:?} (id {}). Untie it there, or pause that campaign, first.",
+            "Calls to {} go to the active campaign {:?} (id {}). Untie it there, or pause that campaign, first.",
             used.number, used.campaign_name, used.campaign_id
         ),
     ))
+}
+
+/// A campaign as a caller sees it in a list.
+fn listed(caller: &Caller, row: CampaignRow) -> Owned<Campaign> {
+    let (owner, username) = (row.owner, row.username.clone());
+    Owned::seen_by(caller, Campaign::of(row), owner, &username)
 }
 
 async fn list(
     State(api): State<Api>,
     caller: Caller,
     query: Query,
-) -> Result<Json<Listed<Campaign>>, Problem> {
+) -> Result<Json<Listed<Owned<Campaign>>>, Problem> {
     let page = query.page(20)?;
-    let status = query.choice("status", STATUSES)?;
-    let (campaigns, total) = api
+    let filter = CampaignFilter {
+        user_id: query.only_id("user_id")?,
+        status: query.choice("status", STATUSES)?,
+        routing_strategy: query.choice("routing_strategy", STRATEGIES)?,
+        did_id: query.only_id("did_id")?,
+        client_id: query.only_id("client_id")?,
+        text: query.checked("q", 100)?,
+    };
+    let sort = query.choice("sort", SORTS)?.unwrap_or("name");
+    let (rows, total) = api
         .store
-        .campaigns(caller.user_id, status, page.per_page, page.offset())
+        .campaigns(caller.reach(), &filter, sort, page.bounds())
         .await?;
-    let campaigns = campaigns.into_iter().map(Campaign::of).collect();
+    let campaigns = rows.into_iter().map(|row| listed(&caller, row)).collect();
     Ok(Json(page.of(campaigns, total)))
 }
 
 async fn available_clients(
     State(api): State<Api>,
     caller: Caller,
-) -> Result<Json<Vec<ClientBrief>>, Problem> {
-    let clients = api
+    query: Query,
+) -> Result<Response, Problem> {
+    let page = query.page_of(MOST_AVAILABLE_CLIENTS, MOST_AVAILABLE_CLIENTS)?;
+    let text = query.checked("q", 100)?;
+    let (clients, total) = api
         .store
-        .available_clients(caller.user_id, MOST_AVAILABLE_CLIENTS)
+        .available_clients(caller.user_id, text, page.bounds())
         .await?;
-    Ok(Json(clients.into_iter().map(ClientBrief::of).collect()))
+    let clients: Vec<_> = clients.into_iter().map(ClientBrief::of).collect();
+    let total = [("x-total-count", total.to_string())];
+    Ok((total, Json(clients)).into_response())
 }
 
 async fn create(
@@ -441,13 +592,14 @@ async fn create(
     Input(new): Input<NewCampaign>,
 ) -> Result<Response, Problem> {
     let request = api.store.request(caller.reach()).await?;
-    quotas::admit(&api, &request, caller.user_id, Kind::Campaigns).await?;
+    let owner = owner_of_new(&request, &caller, new.user_id).await?;
+    quotas::admit(&api, &request, owner, Kind::Campaigns).await?;
     if new.recording_enabled {
-        quotas::admit(&api, &request, caller.user_id, Kind::RecordingBytes).await?;
+        quotas::admit(&api, &request, owner, Kind::RecordingBytes).await?;
     }
     let row = request
         .create_campaign(
-            caller.user_id,
+            owner,
             &NewCampaignRow {
                 name: &new.name,
                 status: &new.status,
@@ -465,25 +617,24 @@ async fn create(
         )
         .await
         .map_err(|error| name_taken(error, Some(&new.name)))?;
-    let campaign = CampaignWithAll::of(WholeCampaign {
-        campaign: row,
-        dids: vec![],
-        links: vec![],
-    });
-    let id = campaign.campaign.id;
-    note_own(
+    let locked = whole(&request, row).await?;
+    let campaign = &locked.campaign.campaign;
+    let object = ("campaign", campaign.id);
+    note(
         &request,
         &caller,
+        owner,
         "create",
-        ("campaign", id),
+        object,
         None,
-        shown(&campaign.campaign),
+        shown(campaign),
     )
     .await?;
     request.commit().await?;
+    let campaign = locked.seen_by(&caller);
     Ok(created_below(
-        campaign.campaign.id,
-        Tagged(campaign.tag(), campaign),
+        campaign.object.campaign.id,
+        Tagged(campaign.object.tag(), campaign),
     ))
 }
 
@@ -491,10 +642,16 @@ async fn read(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id,
-) -> Result<Tagged<CampaignWithAll>, Problem> {
-    let whole = api.store.campaign(caller.user_id, id).await?;
-    let campaign = CampaignWithAll::of(whole.ok_or_else(|| Problem::not_found("campaign"))?);
-    Ok(Tagged(campaign.tag(), campaign))
+) -> Result<Tagged<Owned<CampaignWithAll>>, Problem> {
+    let whole = api.store.campaign(caller.reach(), id).await?;
+    let whole = whole.ok_or_else(|| Problem::not_found("campaign"))?;
+    let (owner, username) = (whole.campaign.owner, whole.campaign.username.clone());
+    let campaign = CampaignWithAll::of(whole);
+    let tag = campaign.tag();
+    Ok(Tagged(
+        tag,
+        Owned::seen_by(&caller, campaign, owner, &username),
+    ))
 }
 
 async fn update(
@@ -503,23 +660,19 @@ async fn update(
     Id(id): Id,
     headers: HeaderMap,
     Input(change): Input<ChangedCampaign>,
-) -> Result<Tagged<CampaignWithAll>, Problem> {
+) -> Result<Tagged<Owned<CampaignWithAll>>, Problem> {
     let request = api.store.request(caller.reach()).await?;
-    let mut campaign = lock(&request, &caller, id, &headers).await?;
-    let activated =
-        campaign.campaign.status != "active" && change.status.as_deref() == Some("active");
-    if activated {
-        let did_ids = request
-            .lock_dids(caller.user_id, &campaign.did_ids())
-            .await?;
-        check_dids_free(&request, &caller, id, &did_ids).await?;
+    let mut locked = lock(&request, id, &headers).await?;
+    let owner = locked.owner;
+    if !locked.is_active && change.status.as_deref() == Some("active") {
+        let did_ids = request.lock_dids(owner, &locked.campaign.did_ids()).await?;
+        check_dids_free(&request, owner, id, &did_ids).await?;
     }
-    if change.recording_enabled == Some(true) && !campaign.campaign.recording_enabled {
-        quotas::admit(&api, &request, caller.user_id, Kind::RecordingBytes).await?;
+    if change.recording_enabled == Some(true) && !locked.campaign.campaign.recording_enabled {
+        quotas::admit(&api, &request, owner, Kind::RecordingBytes).await?;
     }
     let row = request
         .update_campaign(
-            caller.user_id,
             id,
             &CampaignChange {
                 name: change.name.as_deref(),
@@ -538,11 +691,21 @@ async fn update(
         )
         .await
         .map_err(|error| name_taken(error, change.name.as_deref()))?;
-    let before = std::mem::replace(&mut campaign.campaign, Campaign::of(row));
-    let (before, after) = (shown(&before), shown(&campaign.campaign));
-    note_own(&request, &caller, "update", ("campaign", id), before, after).await?;
+    let before = std::mem::replace(&mut locked.campaign.campaign, Campaign::of(row));
+    let (before, after) = (shown(&before), shown(&locked.campaign.campaign));
+    note(
+        &request,
+        &caller,
+        owner,
+        "update",
+        ("campaign", id),
+        before,
+        after,
+    )
+    .await?;
     request.commit().await?;
-    Ok(Tagged(campaign.tag(), campaign))
+    let campaign = locked.seen_by(&caller);
+    Ok(Tagged(campaign.object.tag(), campaign))
 }
 
 async fn delete(
@@ -552,77 +715,21 @@ async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let request = api.store.request(caller.reach()).await?;
-    let before = lock(&request, &caller, id, &headers).await?;
-    request.delete_campaign(caller.user_id, id).await?;
-    note_own(
+    let Locked {
+        owner, campaign, ..
+    } = lock(&request, id, &headers).await?;
+    request.delete_campaign(id).await?;
+    let before = shown(&campaign);
+    note(
         &request,
         &caller,
+        owner,
         "delete",
         ("campaign", id),
-        shown(&before),
+        before,
         None,
     )
     .await?;
     request.commit().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn set_dids(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id,
-    headers: HeaderMap,
-    Input(CampaignDids { mut did_ids }): Input<CampaignDids>,
-) -> Result<Tagged<Message>, Problem> {
-    did_ids.sort_unstable();
-    did_ids.dedup();
-    let request = api.store.request(caller.reach()).await?;
-    let Some(row) = request.lock_campaign(caller.user_id, id).await? else {
-        return Err(Problem::not_found("campaign"));
-    };
-    let active = row.status == "active";
-    let whole = request.whole_campaign(caller.user_id, row.clone()).await?;
-    let campaign = CampaignWithAll::of(whole);
-    campaign.tag().check(&headers)?;
-    let before = campaign.did_ids();
-
-    let locked = request.lock_dids(caller.user_id, &did_ids).await?;
-    let foreign: Vec<_> = did_ids
-        .iter()
-        .filter(|id| locked.binary_search(id).is_err())
-        .collect();
-    if !foreign.is_empty() {
-        let some: Vec<_> = foreign.iter().take(20).map(ToString::to_string).collect();
-        return Err(Problem::forbidden(
-            Code::NotYourDids,
-            format!("You have no DIDs with these ids: {}.", some.join(", ")),
-        ));
-    }
-    if active {
-        let new: Vec<i32> = did_ids
-            .iter()
-            .copied()
-            .filter(|id| before.binary_search(id).is_err())
-            .collect();
-        check_dids_free(&request, &caller, id, &new).await?;
-    }
-    request.tie_dids(id, &did_ids).await?;
-    note_own(
-        &request,
-        &caller,
-        "set_dids",
-        ("campaign", id),
-        Some(json!({ "didIds": before })),
-        Some(json!({ "didIds": did_ids })),
-    )
-    .await?;
-    let whole = request.whole_campaign(caller.user_id, row).await?;
-    request.commit().await?;
-    let tag = CampaignWithAll::of(whole).tag();
-    let message = Message::new(format!(
-        "The campaign has {} DID{} now.",
-        did_ids.len(),
-        if did_ids.len() == 1 { "" } else { "s" }
-    ));
-    Ok(Tagged(tag, message))
 }

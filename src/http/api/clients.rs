@@ -40,13 +40,13 @@ pub fn operations() -> Vec<Operation> {
         Operation::get(ALL, "listClients", list)
             .tagged("clients", "List clients")
             .query(&PAGING)
-            .query(&[STATUS_PARAMETER])
-            .answers::<Listed<Client>>(200, "Clients, by name.")
+            .query(&FILTERS)
+            .answers::<Listed<Client>>(200, "Clients, by name unless sorted otherwise.")
             .problems(&[400]),
         Operation::post(ALL, "createClient", create)
             .tagged("clients", "Add a client")
             .about(
-                "The ids of endpoint and address must equal `clientIdentifier`. The endpoint's `aors` must name the \
+                "The ids of endpoint and address must equal `clientIdentifier`. The endpoint's `aors` must be the \
                  client's own address. `transport`, `auth` and `outbound_auth` may name what stands in Asterisk's own \
                  files; whether they do is not checked.",
             )
@@ -88,10 +88,44 @@ pub fn operations() -> Vec<Operation> {
 
 const STATUSES: &[&str] = &["active", "inactive"];
 
-const STATUS_PARAMETER: Parameter = parameter(
-    "status",
-    ParameterKind::Choice(STATUSES),
-    "Only those of this status.",
+const ACCESSES: &[&str] = &["open", "granted"];
+
+const SORTS: &[&str] = &[
+    "name",
+    "-name",
+    "clientIdentifier",
+    "-clientIdentifier",
+    "createdAt",
+    "-createdAt",
+    "updatedAt",
+    "-updatedAt",
+];
+
+const FILTERS: [Parameter; 4] = [
+    parameter(
+        "status",
+        ParameterKind::Choice(STATUSES),
+        "Only those of this status.",
+    ),
+    parameter(
+        "access",
+        ParameterKind::Choice(ACCESSES),
+        "Only those that are open to all sellers, or to those with a grant.",
+    ),
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only those with this text in identifier, name or department, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "The order; with a minus the other way round. By name unless given.",
+    ),
+];
+
+const ACCESS: Field = Field::choice("access", ACCESSES).about(
+    "`open`: every seller may send calls to it. `granted`: those with a grant; links of others take no calls.",
 );
 
 const IDENTIFIER: Rule = Rule::Check {
@@ -193,6 +227,7 @@ static NEW_CLIENT: Form = Form {
         Field::line("name", 1, 100).required(),
         DEPARTMENT,
         Field::choice("status", STATUSES).default("\"active\""),
+        ACCESS.default("\"open\""),
         NOTES,
         Field::object("pjsip", &NEW_PJSIP).required(),
     ],
@@ -262,6 +297,7 @@ static CLIENT_CHANGE: Form = Form {
         Field::line("name", 1, 100),
         DEPARTMENT,
         Field::choice("status", STATUSES),
+        ACCESS,
         NOTES,
         Field::object("pjsip", &PJSIP_CHANGE),
     ],
@@ -322,6 +358,7 @@ struct GivenClient {
     name: String,
     department: Option<String>,
     status: String,
+    access: String,
     notes: Option<String>,
     pjsip: GivenPjsip,
 }
@@ -332,6 +369,7 @@ struct ChangedClient {
     #[serde(default, deserialize_with = "given")]
     department: Option<Option<String>>,
     status: Option<String>,
+    access: Option<String>,
     #[serde(default, deserialize_with = "given")]
     notes: Option<Option<String>>,
     #[serde(default)]
@@ -402,6 +440,8 @@ pub struct Client {
     department: Option<String>,
     #[schemars(with = "words::ActiveStatus")]
     status: String,
+    /// `open` to all sellers, or to those with a grant (`granted`).
+    access: String,
     notes: Option<String>,
     /// Who made it, if that account is still there.
     created_by: Option<i32>,
@@ -455,6 +495,7 @@ impl Client {
             name: row.name,
             department: row.department,
             status: row.status,
+            access: row.access,
             notes: row.notes,
             created_by: row.created_by,
             created_at: Moment(row.created_at),
@@ -498,11 +539,13 @@ fn tag(row: &ClientRow) -> Tag {
 
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<Client>>, Problem> {
     let page = query.page(20)?;
-    let status = query.choice("status", STATUSES)?;
-    let (clients, total) = api
-        .store
-        .clients(status, page.per_page, page.offset())
-        .await?;
+    let filter = (
+        query.choice("status", STATUSES)?,
+        query.choice("access", ACCESSES)?,
+        query.checked("q", 100)?,
+    );
+    let sort = query.choice("sort", SORTS)?.unwrap_or("name");
+    let (clients, total) = api.store.clients(filter, sort, page.bounds()).await?;
     Ok(Json(
         page.of(clients.into_iter().map(Client::of).collect(), total),
     ))
@@ -535,6 +578,7 @@ async fn create(
             status: &new.status,
             notes: new.notes.as_deref(),
             created_by: caller.user_id,
+            access: &new.access,
         })
         .await
         .map_err(refused)?;
@@ -582,6 +626,7 @@ async fn update(
                 department: change.department.as_ref().map(Option::as_deref),
                 status: change.status.as_deref(),
                 notes: change.notes.as_ref().map(Option::as_deref),
+                access: change.access.as_deref(),
             },
         )
         .await?;
@@ -709,6 +754,12 @@ impl Pjsip {
     }
 }
 
+/// Whether the one address named is the client's own: calls to another client's would pass by that client's caps.
+fn is_own_aor(aors: &str, identifier: &str) -> bool {
+    let mut names = sip::names(aors);
+    names.next() == Some(identifier) && names.all(|name| name == identifier)
+}
+
 impl GivenEndpoint {
     fn upon(
         self,
@@ -717,9 +768,11 @@ impl GivenEndpoint {
         contexts: &[String],
     ) -> Result<EndpointRow, Problem> {
         if let Some(aors) = &self.aors
-            && !sip::names(aors).any(|name| name == identifier)
+            && !is_own_aor(aors, identifier)
+            // What stands there already may stay.
+            && present.is_none_or(|row| row.aors.as_deref() != Some(aors))
         {
-            let must = format!("Must name the client's own address, {identifier}.");
+            let must = format!("Must be the client's own address, {identifier}, and no other.");
             return Err(pjsip_field("endpoint", "aors", &must));
         }
         // A context that stands there already may stay, though it be listed no more.

@@ -42,6 +42,10 @@ macro_rules! codes {
 codes! {
     /// A query parameter is not valid.
     BadParameter = "bad_parameter", [400];
+    /// The operation has no query parameter of this name.
+    UnknownParameter = "unknown_parameter", [400];
+    /// Counted by these two, there are too many lines: ask for less time, or by one.
+    TooManyGroups = "too_many_groups", [400, 422];
     /// The cursor is not one of this list in this order.
     BadCursor = "bad_cursor", [400];
     /// Fields of the body are not valid; `errors` says which and why.
@@ -182,6 +186,14 @@ codes! {
     NotSuspended = "not_suspended", [409];
     /// The account was erased, or is being erased.
     ErasedAlready = "erased_already", [409];
+    /// The client takes calls of sellers with a grant only.
+    NotGranted = "not_granted", [409];
+    /// An earlier row of the same request says the same.
+    Repeated = "repeated", [409];
+    /// No Asterisk has been seen to carry the call yet.
+    NotSeenYet = "not_seen_yet", [409];
+    /// Another daemon watches the Asterisk that the call is on.
+    NotWatchedHere = "not_watched_here", [409];
     /// The account has as much of this as it may have.
     QuotaExceeded = "quota_exceeded", [409];
     /// The account has as many API keys as it may have.
@@ -224,6 +236,8 @@ codes! {
     TooManyStreams = "too_many_streams", [429, 503];
     /// Something went wrong in the daemon; its log says what.
     InternalError = "internal_error", [500];
+    /// Asterisk did not do what it was told.
+    AsteriskFailed = "asterisk_failed", [502];
     /// The database does not answer, or others are at work on this.
     Unavailable = "unavailable", [503];
     /// The second factor cannot be opened with the keys that are configured.

@@ -236,6 +236,10 @@ fn explain(
         },
         Check::LinkInactive => "The link between campaign and client is not active.".to_owned(),
         Check::ClientInactive => "The client is not active.".to_owned(),
+        Check::NotGranted => {
+            "The client takes calls of sellers with a grant only, and this seller has none."
+                .to_owned()
+        }
         Check::NoEndpoint => {
             "The client cannot be dialled: it has no endpoint with an address.".to_owned()
         }

@@ -29,7 +29,7 @@ pub enum Unknown {
 }
 
 /// One field.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     name: &'static str,
     kind: Kind,
@@ -41,7 +41,7 @@ pub struct Field {
 }
 
 /// What a field holds.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// Characters, within a length, of a certain form.
     Text {
@@ -69,6 +69,15 @@ pub enum Kind {
     Ids {
         /// Longest list.
         max: usize,
+    },
+    /// A list of objects.
+    Objects {
+        /// What each holds.
+        form: &'static Form,
+        /// Longest list.
+        max: usize,
+        /// The handler checks each of them, so that a wrong one does not spoil the others.
+        one_by_one: bool,
     },
     /// A list of words.
     Words {
@@ -146,6 +155,30 @@ impl Field {
     /// A list of at most `max` ids.
     pub const fn ids(name: &'static str, max: usize) -> Self {
         Self::new(name, Kind::Ids { max })
+    }
+
+    /// A list of at most `max` objects.
+    pub const fn objects(name: &'static str, form: &'static Form, max: usize) -> Self {
+        Self::new(
+            name,
+            Kind::Objects {
+                form,
+                max,
+                one_by_one: false,
+            },
+        )
+    }
+
+    /// A list of 1 to `max` objects that the handler checks one by one.
+    pub const fn rows(name: &'static str, form: &'static Form, max: usize) -> Self {
+        Self::new(
+            name,
+            Kind::Objects {
+                form,
+                max,
+                one_by_one: true,
+            },
+        )
     }
 
     /// A list of at most `max` words.
@@ -252,6 +285,67 @@ impl Form {
         Ok(read)
     }
 
+    /// Fields that it drops, with dots between the levels.
+    pub fn dropped(&self, body: &Map<String, Value>) -> Vec<String> {
+        let mut dropped = Vec::new();
+        for (name, value) in body {
+            match self.fields.iter().find(|field| field.name == name) {
+                None if self.unknown == Unknown::Drop => dropped.push(name.clone()),
+                Some(Field {
+                    kind: Kind::Object(form),
+                    ..
+                }) => {
+                    let inner = value.as_object().map(|object| form.dropped(object));
+                    let inner = inner.unwrap_or_default().into_iter();
+                    dropped.extend(inner.map(|inner| format!("{name}.{inner}")));
+                }
+                _ => {}
+            }
+        }
+        dropped
+    }
+
+    /// What is told of fields that would be dropped, where they may not be.
+    pub fn refusal(&self, dropped: &[String]) -> Errors {
+        let message = json!([format!("Is not known here. Known: {}.", self.names())]);
+        let names = dropped.iter().take(20);
+        names
+            .map(|name| (name.chars().take(100).collect(), message.clone()))
+            .collect()
+    }
+
+    /// Checks and normalises one of many objects.
+    pub fn read_one(&self, value: Value) -> Result<Map<String, Value>, Errors> {
+        match value {
+            Value::Object(object) => self.read(object),
+            _ => {
+                let mut errors = Errors::new();
+                errors.insert("_schema".into(), json!(["Must be a JSON object."]));
+                Err(errors)
+            }
+        }
+    }
+
+    /// Checks and normalises a list of objects; what is wrong stands under the position, from 0.
+    fn read_list(&self, list: Vec<Value>) -> Result<Value, Value> {
+        let mut read = Vec::with_capacity(list.len());
+        let mut errors = Errors::new();
+        for (position, value) in list.into_iter().enumerate() {
+            match self.read_one(value) {
+                Ok(object) => read.push(Value::Object(object)),
+                Err(wrong) if errors.len() < 20 => {
+                    errors.insert(position.to_string(), Value::Object(wrong));
+                }
+                Err(_) => {}
+            }
+        }
+        if errors.is_empty() {
+            Ok(Value::Array(read))
+        } else {
+            Err(Value::Object(errors))
+        }
+    }
+
     fn names(&self) -> String {
         let known = self.fields.iter();
         let names: Vec<&str> = known
@@ -354,6 +448,21 @@ impl Kind {
                 Value::Array(_) => wrong(format!("May hold {max} ids at most.")),
                 _ => wrong("Must be a list of ids.".into()),
             },
+            Self::Objects {
+                form,
+                max,
+                one_by_one,
+            } => match value {
+                Value::Array(list) if list.len() > *max => {
+                    wrong(format!("May hold {max} objects at most."))
+                }
+                Value::Array(list) if *one_by_one && list.is_empty() => {
+                    wrong("Must hold one object at least.".into())
+                }
+                Value::Array(list) if *one_by_one => Ok(Value::Array(list)),
+                Value::Array(list) => form.read_list(list),
+                _ => wrong("Must be a list of objects.".into()),
+            },
             Self::Words { max } => match &value {
                 Value::Array(list)
                     if list.len() <= *max
@@ -407,6 +516,16 @@ impl Kind {
                 "type": "array",
                 "maxItems": max,
                 "items": { "type": "integer", "minimum": i32::MIN, "maximum": i32::MAX },
+            }),
+            Self::Objects {
+                form,
+                max,
+                one_by_one,
+            } => json!({
+                "type": "array",
+                "minItems": usize::from(*one_by_one),
+                "maxItems": max,
+                "items": form.schema(),
             }),
             Self::Words { max } => json!({
                 "type": "array",

@@ -6,7 +6,7 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller};
+use super::access::Caller;
 use super::body::{Input, given};
 use super::campaigns::{ClientBrief, INT4, refuse_campaign};
 use super::code::Code;
@@ -15,32 +15,51 @@ use super::form::{Field, Form, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Ids};
-use super::{Api, Problem, note_own, quotas, shown, words};
-use crate::store::links::{LinkChange, LinkRow, NewLinkRow};
+use super::scope::{Side, note};
+use super::{Api, Problem, quotas, shown, words};
+use crate::domain::{Role, UserId};
+use crate::store::links::{ClientStanding, LinkChange, LinkRow, NewLinkRow};
 use crate::store::quotas::Kind;
 use crate::store::request::{Broken, Request};
 
 /// The operations on links.
 pub fn operations() -> Vec<Operation> {
-    const ONE: &str = "/api/seller/campaigns/{id}/clients/{link}";
-    let operations = vec![
-        Operation::post("/api/seller/campaigns/{id}/clients", "createLink", create)
+    Side::BOTH.into_iter().flat_map(on).collect()
+}
+
+fn on(side: Side) -> Vec<Operation> {
+    let all = side.pick(
+        "/api/seller/campaigns/{id}/clients",
+        "/api/admin/campaigns/{id}/clients",
+    );
+    let one = side.pick(
+        "/api/seller/campaigns/{id}/clients/{link}",
+        "/api/admin/campaigns/{id}/clients/{link}",
+    );
+    let operations = [
+        Operation::post(all, side.pick("createLink", "giveLink"), create)
             .tagged("campaigns", "Link a client to a campaign")
-            .about("A client can be linked to a campaign once. Answered calls are counted by the daemon only.")
-            .body(&NEW_LINK)
+            .about(
+                "A client can be linked to a campaign once, while it is active and open to the seller. Answered calls \
+                 are counted by the daemon only.",
+            )
+            .body(side.pick(&NEW_LINK, &GIVEN_LINK))
             .example(
                 r#"{"clientId": 1, "maxConcurrency": 10, "forwardingPriority": 0, "weight": 100, "totalCallsAllowed": 5000}"#,
             )
             .answers::<Link>(201, "The new link.")
             .problems(&[409]),
-        Operation::put(ONE, "updateLink", update)
+        Operation::get(one, side.pick("getLink", "getAnyLink"), read)
+            .tagged("campaigns", "Read a link")
+            .answers::<Link>(200, "The link."),
+        Operation::put(one, side.pick("updateLink", "updateAnyLink"), update)
             .tagged("campaigns", "Change a link")
             .about("The client cannot be changed: delete the link and add another.")
-            .body(&LINK_CHANGE)
+            .body(side.pick(&LINK_CHANGE, &ANY_LINK_CHANGE))
             .example(r#"{"maxConcurrency": 20}"#)
             .answers::<Link>(200, "The changed link.")
             .problems(&[412]),
-        Operation::delete(ONE, "deleteLink", delete)
+        Operation::delete(one, side.pick("deleteLink", "deleteAnyLink"), delete)
             .tagged("campaigns", "Unlink a client")
             .about("Calls under way go on; the link's calls stay in the log.")
             .answers_nothing(204, "It is gone.")
@@ -48,60 +67,93 @@ pub fn operations() -> Vec<Operation> {
     ];
     operations
         .into_iter()
-        .map(|operation| operation.access(Access::Seller))
+        .map(|operation| operation.access(side.access()))
         .collect()
 }
 
 const STATUSES: &[&str] = &["active", "inactive"];
 
+const NEW_FIELDS: &[Field] = &[
+    Field::integer("clientId", i32::MIN as i64, INT4).required(),
+    Field::integer("maxConcurrency", 1, INT4)
+        .required()
+        .about("Most calls at once."),
+    PRIORITY.required(),
+    WEIGHT.required(),
+    Field::integer("totalCallsAllowed", 0, INT4)
+        .nullable()
+        .about("Most answered calls; null: any number."),
+    Field::choice("status", STATUSES).default("\"active\""),
+];
+
+pub(super) const PRIORITY: Field =
+    Field::integer("forwardingPriority", 0, INT4).about("Lower is tried first.");
+
+pub(super) const WEIGHT: Field =
+    Field::integer("weight", 1, INT4).about("Share of the calls in a weighted campaign.");
+
+const CHANGE_FIELDS: &[Field] = &[
+    Field::refused(
+        "clientId",
+        "May not be changed. Delete the link and add another.",
+    ),
+    Field::integer("maxConcurrency", 1, INT4),
+    Field::integer("forwardingPriority", 0, INT4),
+    Field::integer("weight", 1, INT4),
+    Field::integer("totalCallsAllowed", 0, INT4).nullable(),
+    Field::choice("status", STATUSES),
+];
+
 static NEW_LINK: Form = Form {
     name: "NewLink",
-    fields: &[
-        Field::integer("clientId", i32::MIN as i64, INT4).required(),
-        Field::integer("maxConcurrency", 1, INT4)
-            .required()
-            .about("Most calls at once."),
-        Field::integer("forwardingPriority", 0, INT4)
-            .required()
-            .about("Lower is tried first."),
-        Field::integer("weight", 1, INT4)
-            .required()
-            .about("Share of the calls in a weighted campaign."),
-        Field::integer("totalCallsAllowed", 0, INT4)
-            .nullable()
-            .about("Most answered calls; null: any number."),
-        Field::choice("status", STATUSES).default("\"active\""),
-    ],
+    fields: NEW_FIELDS,
     unknown: Unknown::Drop,
+    at_least_one: false,
+};
+
+pub(super) static GIVEN_LINK: Form = Form {
+    name: "GivenLink",
+    fields: NEW_FIELDS,
+    unknown: Unknown::Refuse,
     at_least_one: false,
 };
 
 static LINK_CHANGE: Form = Form {
     name: "LinkChange",
-    fields: &[
-        Field::refused(
-            "clientId",
-            "May not be changed. Delete the link and add another.",
-        ),
-        Field::integer("maxConcurrency", 1, INT4),
-        Field::integer("forwardingPriority", 0, INT4),
-        Field::integer("weight", 1, INT4),
-        Field::integer("totalCallsAllowed", 0, INT4).nullable(),
-        Field::choice("status", STATUSES),
-    ],
+    fields: CHANGE_FIELDS,
     unknown: Unknown::Drop,
+    at_least_one: true,
+};
+
+static ANY_LINK_CHANGE: Form = Form {
+    name: "AnyLinkChange",
+    fields: CHANGE_FIELDS,
+    unknown: Unknown::Refuse,
     at_least_one: true,
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NewLink {
-    client_id: i32,
+pub(super) struct NewLink {
+    pub(super) client_id: i32,
     max_concurrency: i32,
     forwarding_priority: i32,
     weight: i32,
     total_calls_allowed: Option<i32>,
     status: String,
+}
+
+impl NewLink {
+    pub(super) fn row(&self) -> NewLinkRow<'_> {
+        NewLinkRow {
+            client_id: self.client_id,
+            status: &self.status,
+            max_concurrency: self.max_concurrency,
+            total_calls_allowed: self.total_calls_allowed,
+            forwarding_priority: self.forwarding_priority,
+            weight: self.weight,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,16 +171,16 @@ struct ChangedLink {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
-    id: i32,
-    client: ClientBrief,
+    pub(super) id: i32,
+    pub(super) client: ClientBrief,
     #[schemars(with = "words::ActiveStatus")]
     status: String,
     max_concurrency: i32,
     total_calls_allowed: Option<i32>,
     /// Calls answered.
     current_total_calls: i32,
-    forwarding_priority: i32,
-    weight: i32,
+    pub(super) forwarding_priority: i32,
+    pub(super) weight: i32,
     created_at: Moment,
     updated_at: Moment,
 }
@@ -172,23 +224,46 @@ pub(super) fn in_path(Ids([campaign_id, id]): Ids<2>) -> Result<(i32, i32), Prob
     Ok((id_of(campaign_id)?, id_of(id)?))
 }
 
-/// Locks a link of the caller, and its campaign before it.
+/// Locks a link within the caller's reach, and its campaign before it. Says whose it is.
 pub(super) async fn lock(
     request: &Request,
-    caller: &Caller,
     campaign_id: i32,
     id: i32,
-) -> Result<LinkRow, Problem> {
-    let owned = request.lock_campaign(caller.user_id, campaign_id).await?;
-    if owned.is_some() {
+) -> Result<(UserId, LinkRow), Problem> {
+    if let Some(campaign) = request.lock_campaign(campaign_id).await? {
         let row = request.lock_link(campaign_id, id).await?;
-        return row.ok_or_else(|| Problem::not_found("link in this campaign"));
+        let row = row.ok_or_else(|| Problem::not_found("link in this campaign"))?;
+        return Ok((campaign.owner, row));
     }
     // Whether the link belongs to the campaign comes first, as the contract has it.
     if !request.link_exists(campaign_id, id).await? {
         return Err(Problem::not_found("link in this campaign"));
     }
     Err(refuse_campaign(request, campaign_id).await?)
+}
+
+/// Why a client may not be linked to a campaign of this seller, if it may not. A seller is not told whether a client
+/// that is not open to it exists.
+pub(super) fn refusal(caller: &Caller, standing: Option<ClientStanding>) -> Option<Problem> {
+    let standing = match standing {
+        Some(standing) if standing.is_granted || caller.role != Role::User => standing,
+        _ => return Some(Problem::not_found("client that you may link")),
+    };
+    if !standing.is_granted {
+        return Some(Problem::conflict(
+            Code::NotGranted,
+            "This client takes calls of sellers with a grant only, and this seller has none. Grant it first.",
+        ));
+    }
+    None
+}
+
+/// What a client says that is linked already.
+pub(super) fn linked_already() -> Problem {
+    Problem::conflict(
+        Code::AlreadyLinked,
+        "This client is linked to this campaign already. Change that link instead.",
+    )
 }
 
 async fn create(
@@ -198,51 +273,49 @@ async fn create(
     Input(new): Input<NewLink>,
 ) -> Result<Response, Problem> {
     let request = api.store.request(caller.reach()).await?;
-    let owned = request.lock_campaign(caller.user_id, campaign_id).await?;
-    if owned.is_none() {
+    let Some(campaign) = request.lock_campaign(campaign_id).await? else {
         return Err(refuse_campaign(&request, campaign_id).await?);
+    };
+    let owner = campaign.owner;
+    let standings = request.client_standings(owner, &[new.client_id]).await?;
+    if let Some(problem) = refusal(&caller, standings.first().copied()) {
+        return Err(problem);
     }
-    if !request.client_exists(new.client_id).await? {
-        return Err(Problem::not_found("client"));
-    }
-    quotas::admit(&api, &request, caller.user_id, Kind::Links).await?;
+    quotas::admit(&api, &request, owner, Kind::Links).await?;
     let created = request
-        .create_link(
-            campaign_id,
-            &NewLinkRow {
-                client_id: new.client_id,
-                status: &new.status,
-                max_concurrency: new.max_concurrency,
-                total_calls_allowed: new.total_calls_allowed,
-                forwarding_priority: new.forwarding_priority,
-                weight: new.weight,
-            },
-        )
-        .await;
-    let link = created
-        .map(Link::of)
+        .create_links(campaign_id, &[new.row()])
+        .await
         .map_err(|error| match error.broken() {
-            Some(Broken::Unique("campaign_client_settings_campaign_client_key")) => {
-                Problem::conflict(
-                    Code::AlreadyLinked,
-                    "This client is linked to this campaign already. Change that link instead.",
-                )
-            }
             // Deleted since it was looked for.
             Some(Broken::Reference(_)) => Problem::not_found("client"),
             _ => error.into(),
         })?;
-    note_own(
+    let row = created.into_iter().next().ok_or_else(linked_already)?;
+    let link = Link::of(row);
+    let object = ("link", link.id);
+    note(
         &request,
         &caller,
+        owner,
         "create",
-        ("link", link.id),
+        object,
         None,
         shown(&link),
     )
     .await?;
     request.commit().await?;
     Ok(created_below(link.id, Tagged(link.tag(), link)))
+}
+
+async fn read(
+    State(api): State<Api>,
+    caller: Caller,
+    ids: Ids<2>,
+) -> Result<Tagged<Link>, Problem> {
+    let (campaign_id, id) = in_path(ids)?;
+    let row = api.store.link(caller.reach(), campaign_id, id).await?;
+    let link = Link::of(row.ok_or_else(|| Problem::not_found("link in this campaign"))?);
+    Ok(Tagged(link.tag(), link))
 }
 
 async fn update(
@@ -254,7 +327,8 @@ async fn update(
 ) -> Result<Tagged<Link>, Problem> {
     let (campaign_id, id) = in_path(ids)?;
     let request = api.store.request(caller.reach()).await?;
-    let before = Link::of(lock(&request, &caller, campaign_id, id).await?);
+    let (owner, row) = lock(&request, campaign_id, id).await?;
+    let before = Link::of(row);
     before.tag().check(&headers)?;
     let row = request
         .update_link(
@@ -270,15 +344,8 @@ async fn update(
         )
         .await?;
     let link = Link::of(row);
-    note_own(
-        &request,
-        &caller,
-        "update",
-        ("link", id),
-        shown(&before),
-        shown(&link),
-    )
-    .await?;
+    let (old, new) = (shown(&before), shown(&link));
+    note(&request, &caller, owner, "update", ("link", id), old, new).await?;
     request.commit().await?;
     Ok(Tagged(link.tag(), link))
 }
@@ -291,12 +358,14 @@ async fn delete(
 ) -> Result<StatusCode, Problem> {
     let (campaign_id, id) = in_path(ids)?;
     let request = api.store.request(caller.reach()).await?;
-    let before = Link::of(lock(&request, &caller, campaign_id, id).await?);
+    let (owner, row) = lock(&request, campaign_id, id).await?;
+    let before = Link::of(row);
     before.tag().check(&headers)?;
     request.delete_link(id).await?;
-    note_own(
+    note(
         &request,
         &caller,
+        owner,
         "delete",
         ("link", id),
         shown(&before),

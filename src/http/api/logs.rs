@@ -28,6 +28,7 @@ use super::recordings::RecordingOfCall;
 use super::security::{Kind, of_caller};
 use super::transcription_jobs::TranscriptionOfCall;
 use super::transcripts::TranscriptMatch;
+use super::zone::{TZ, zone};
 use super::{Api, Problem, words};
 use crate::domain::Role;
 use crate::store;
@@ -139,31 +140,28 @@ pub const USER_FILTER: Parameter = parameter(
 );
 
 /// What leaves some calls out.
-pub const FILTERS: [Parameter; 13] = [
+pub const FILTERS: [Parameter; 14] = [
+    TZ,
     parameter(
         "start_date",
         ParameterKind::Moment,
-        "Only calls begun on this day (`YYYY-MM-DD`, UTC) or later; or at this time (RFC 3339, with offset) or later.",
+        "Only calls begun on this day (`YYYY-MM-DD`) or later; or at this time (RFC 3339, with offset) or later.",
     ),
     parameter(
         "end_date",
         ParameterKind::Moment,
-        "Only calls begun on this day (`YYYY-MM-DD`, UTC) or earlier; or at this time (RFC 3339, with offset) or earlier.",
+        "Only calls begun on this day (`YYYY-MM-DD`) or earlier; or at this time (RFC 3339, with offset) or earlier.",
     ),
     parameter(
         "campaign_id",
         ParameterKind::Integer,
-        "Only calls of this campaign. What is no number, or 0, is ignored.",
+        "Only calls of this campaign.",
     ),
-    parameter(
-        "did_id",
-        ParameterKind::Integer,
-        "Only calls on this DID. What is no number, or 0, is ignored.",
-    ),
+    parameter("did_id", ParameterKind::Integer, "Only calls on this DID."),
     parameter(
         "client_id",
         ParameterKind::Integer,
-        "Only calls of this client. What is no number, or 0, is ignored.",
+        "Only calls of this client.",
     ),
     parameter(
         "call_status",
@@ -240,6 +238,31 @@ pub enum EndedState {
     Ended,
 }
 
+/// Who ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HangupBy {
+    /// The caller's side.
+    Caller,
+    /// The target's side.
+    Target,
+    /// This side: a limit, an operator, or the dialplan once it had nobody left to try.
+    System,
+    /// It was not seen, or the call goes on.
+    Unknown,
+}
+
+impl HangupBy {
+    fn of(stored: Option<&str>) -> Self {
+        match stored {
+            Some("caller") => Self::Caller,
+            Some("target") => Self::Target,
+            Some("system") => Self::System,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A call of the log.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -264,6 +287,7 @@ pub struct LoggedCall {
     call_status: String,
     hangup_cause_code: Option<i32>,
     hangup_cause_text: Option<String>,
+    hangup_by: HangupBy,
     asterisk_uniqueid: Option<String>,
     asterisk_linkedid: Option<String>,
     #[schemars(with = "Option<words::RefusedFor>")]
@@ -360,6 +384,7 @@ impl LoggedCall {
             call_status: row.call_status,
             hangup_cause_code: row.hangup_cause_code,
             hangup_cause_text: row.hangup_cause_text,
+            hangup_by: HangupBy::of(row.hangup_by.as_deref()),
             asterisk_uniqueid: row.asterisk_uniqueid,
             asterisk_linkedid: row.asterisk_linkedid,
             refusal_reason: row.refusal_reason,
@@ -588,9 +613,11 @@ pub async fn filter(
 }
 
 fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
+    // Also where no day is given that it would be of.
+    zone(query).map(drop)?;
     let user_id = match caller.role {
         Role::User => Some(caller.user_id.0),
-        Role::Admin | Role::Staff => query.id("user_id"),
+        Role::Admin | Role::Staff => query.id("user_id")?,
     };
     let statuses = query.checked("call_status", 1_000)?.map(|list| {
         let statuses = list.split(',').filter(|status| !status.is_empty());
@@ -607,9 +634,9 @@ fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
         user_id,
         from: bound(query, "start_date", Bound::Start)?,
         before: bound(query, "end_date", Bound::End)?,
-        campaign_id: query.id("campaign_id"),
-        did_id: query.id("did_id"),
-        client_id: query.id("client_id"),
+        campaign_id: query.id("campaign_id")?,
+        did_id: query.id("did_id")?,
+        client_id: query.id("client_id")?,
         statuses,
         refusal_reason: query.checked("refusal_reason", 100)?.map(str::to_owned),
         did_number: query.checked("did", 50)?.map(number),
@@ -665,26 +692,27 @@ pub(super) enum Bound {
     End,
 }
 
-/// The first moment that counts, or the first that does not: bounds are inclusive, days are UTC.
+/// The first moment that counts, or the first that does not: bounds are inclusive, days are those of `tz`.
 pub(super) fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = query.text(name) else {
         return Ok(None);
     };
-    read_bound(text, bound).map_err(|Malformed| {
+    read_bound(text, bound, &zone(query)?).map_err(|Malformed| {
         Problem::bad_request(
             Code::BadParameter,
             format!(
-                "`{name}` must be a day as 2026-01-31 (UTC), or a time with offset as 2026-01-31T12:00:00Z."
+                "`{name}` must be a day as 2026-01-31, or a time with offset as 2026-01-31T12:00:00Z."
             ),
         )
     })
 }
 
 /// `None` where it is beyond all calls.
-fn read_bound(text: &str, bound: Bound) -> Result<Option<Timestamp>, Malformed> {
+fn read_bound(text: &str, bound: Bound, zone: &TimeZone) -> Result<Option<Timestamp>, Malformed> {
     if text.len() == 10 {
         let day = read_day(text).ok_or(Malformed)?;
-        let midnight = |day: Date| day.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp());
+        // Where summer time begins at midnight, the first moment after it.
+        let midnight = |day: Date| day.to_zoned(zone.clone()).ok().map(|z| z.timestamp());
         return Ok(match bound {
             Bound::Start => Some(midnight(day).unwrap_or(Timestamp::MAX)),
             Bound::End => day.checked_add(1.day()).ok().and_then(midnight),
@@ -757,7 +785,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, bound: Bound) -> Result<Option<String>, Malformed> {
-        read_bound(text, bound).map(|time| time.map(|time| time.to_string()))
+        read_bound(text, bound, &TimeZone::UTC).map(|time| time.map(|time| time.to_string()))
     }
 
     #[test]
@@ -783,6 +811,31 @@ mod tests {
         assert_eq!(read("9999-12-31", Bound::End), Ok(None));
         assert!(read("9999-12-31", Bound::Start).is_ok_and(|time| time.is_some()));
         assert!(read("0001-01-01", Bound::Start).is_ok_and(|time| time.is_some()));
+    }
+
+    #[test]
+    fn days_are_those_of_the_zone() {
+        let read = |day: &str, zone: &str| {
+            let zone = TimeZone::get(zone).expect("a zone");
+            let bounds = [Bound::Start, Bound::End].map(|bound| {
+                let time = read_bound(day, bound, &zone).ok().flatten();
+                time.expect("a time").to_string()
+            });
+            bounds.join(" ")
+        };
+        assert_eq!(
+            read("2026-01-31", "Asia/Kolkata"),
+            "2026-01-30T18:30:00Z 2026-01-31T18:30:00Z"
+        );
+        // 23 hours, 25 hours.
+        assert_eq!(
+            read("2026-03-29", "Europe/Berlin"),
+            "2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"
+        );
+        assert_eq!(
+            read("2026-10-25", "Europe/Berlin"),
+            "2026-10-24T22:00:00Z 2026-10-25T23:00:00Z"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod address;
 mod audit;
 mod auth;
 mod body;
+mod bulk;
 mod callers;
 mod campaigns;
 mod clients;
@@ -28,7 +29,9 @@ mod examples;
 mod export;
 mod form;
 mod gates;
+mod grants;
 mod idempotency;
+mod ignored;
 mod internal;
 mod keys;
 mod limits;
@@ -39,6 +42,7 @@ mod logs;
 mod moment;
 mod openapi;
 mod operation;
+mod order;
 mod problem;
 mod query;
 mod quotas;
@@ -47,6 +51,7 @@ mod recent;
 mod recordings;
 mod recovery;
 mod responses;
+mod scope;
 mod security;
 mod security_events;
 mod servers;
@@ -55,6 +60,7 @@ mod shared_links;
 mod staff_dids;
 mod statistics;
 mod streams;
+mod ties;
 mod totp;
 mod trace;
 mod transcription_jobs;
@@ -62,6 +68,7 @@ mod transcripts;
 mod usage;
 mod users;
 mod words;
+mod zone;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -85,8 +92,6 @@ use crate::routing::Engine;
 use crate::sealing::SealingKeys;
 use crate::storage::Storage;
 use crate::store::Store;
-use crate::store::request::{Change, Request as StoreRequest};
-use access::Caller;
 pub use address::{ForwardedHeader, UntrustedProxy};
 pub use code::Code;
 use gates::{Gate, Width};
@@ -216,10 +221,14 @@ fn operations() -> Vec<Operation> {
         users::operations(),
         recovery::operations(),
         clients::operations(),
+        grants::operations(),
         dids::operations(),
         staff_dids::operations(),
+        bulk::operations(),
         campaigns::operations(),
+        ties::operations(),
         links::operations(),
+        order::operations(),
         usage::operations(),
         live::operations(),
         servers::operations(),
@@ -344,30 +353,6 @@ async fn mark_inside(mut request: Request, next: middleware::Next) -> Response {
 /// What the audit log keeps of a thing: what the API shows of it.
 fn shown(thing: &impl Serialize) -> Option<Value> {
     serde_json::to_value(thing).ok()
-}
-
-/// Notes in the audit log what a seller did to something of its own: of this kind, with this id.
-async fn note_own(
-    request: &StoreRequest,
-    caller: &Caller,
-    action: &'static str,
-    (object_type, id): (&'static str, i32),
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Result<(), Problem> {
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: Some(caller.user_id),
-            action,
-            object_type,
-            object_id: id.to_string(),
-            before,
-            after,
-            reason: None,
-        })
-        .await?;
-    Ok(())
 }
 
 /// Says only that the process serves; readiness is on the ops listener.

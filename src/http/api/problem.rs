@@ -129,6 +129,11 @@ impl Problem {
         self.code
     }
 
+    /// What is wrong, in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The body, with keys of its own beside the usual ones.
     pub fn body(&self) -> Map<String, Value> {
         let mut body = Map::new();

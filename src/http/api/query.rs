@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::code::Code;
 use super::cursor::{self, Mark};
+use super::ignored::Ignored;
 use super::{Problem, trace};
 
 /// A parameter of the query, for the API's document.
@@ -98,13 +99,19 @@ pub const PAGING: [Parameter; 3] = [
 
 /// The parameters of a query string; of one that comes twice the first counts.
 #[derive(Debug, Default)]
-pub struct Query(HashMap<String, String>);
+pub struct Query {
+    parameters: HashMap<String, String>,
+    /// What is no id is ignored, as the contract has it.
+    drops_values: bool,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+        let mut query = Self::parse(parts.uri.query().unwrap_or_default());
+        query.drops_values = Ignored::in_parts(parts).drops_values();
+        Ok(query)
     }
 }
 
@@ -117,19 +124,26 @@ impl Query {
                 .entry(name.into_owned())
                 .or_insert_with(|| value.into_owned());
         }
-        Self(parameters)
+        Self {
+            parameters,
+            drops_values: false,
+        }
     }
 
     /// A parameter that is there and not empty.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let value = self.0.get(name).map(String::as_str);
+        let value = self.parameters.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }
 
     /// What was asked for, as events keep it: by name, each at most 200 characters.
     pub fn given(&self) -> BTreeMap<&str, String> {
         let shown = |text: &String| text.chars().filter(|c| *c != '\0').take(200).collect();
-        let given = self.0.iter().filter(|(name, _)| name.len() <= 50).take(40);
+        let given = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| name.len() <= 50)
+            .take(40);
         given
             .filter(|(name, _)| !name.contains('\0'))
             .map(|(name, value)| (name.as_str(), shown(value)))
@@ -138,7 +152,7 @@ impl Query {
 
     /// Whether a parameter is there, empty perhaps.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.parameters.contains_key(name)
     }
 
     /// As [`Self::text`]; what no column can hold is refused.
@@ -167,11 +181,32 @@ impl Query {
         }
     }
 
-    /// An id; what is none, or 0, is ignored, as the contract has it.
-    pub fn id(&self, name: &str) -> Option<i32> {
-        let id: i64 = self.text(name)?.trim().parse().ok()?;
+    /// An id. On lists of the contract what is none, or 0, is ignored; elsewhere it is an error.
+    pub fn id(&self, name: &str) -> Result<Option<i32>, Problem> {
+        if !self.drops_values {
+            return self.only_id(name);
+        }
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let id: Option<i64> = text.trim().parse().ok().filter(|id| *id != 0);
         // An id that cannot be is one that nothing has.
-        (id != 0).then(|| i32::try_from(id).unwrap_or(-1))
+        Ok(id.map(|id| i32::try_from(id).unwrap_or(-1)))
+    }
+
+    /// An id; what can be none is refused.
+    pub fn only_id(&self, name: &str) -> Result<Option<i32>, Problem> {
+        let Some(text) = self.text(name).map(str::trim) else {
+            return Ok(None);
+        };
+        match text.parse::<i64>() {
+            // An id that cannot be is one that nothing has.
+            Ok(id) if id > 0 => Ok(Some(i32::try_from(id).unwrap_or(-1))),
+            _ => Err(Problem::bad_request(
+                Code::BadParameter,
+                format!("`{name}` must be an id: a whole number from 1."),
+            )),
+        }
     }
 
     fn number(&self, name: &str) -> Result<Option<i64>, Problem> {
@@ -200,9 +235,15 @@ impl Query {
         })
     }
 
+    /// `true` or `false`.
+    pub fn maybe(&self, name: &str) -> Result<Option<bool>, Problem> {
+        let word = self.choice(name, &["true", "false"])?;
+        Ok(word.map(|word| word == "true"))
+    }
+
     /// Whether a flag is set.
     pub fn flag(&self, name: &str) -> Result<bool, Problem> {
-        Ok(self.choice(name, &["true", "false"])? == Some("true"))
+        Ok(self.maybe(name)? == Some(true))
     }
 
     /// The page asked for: by its number, or by the cursor that leads to it.
@@ -215,8 +256,16 @@ impl Query {
 
     /// The page asked for by its number, of a list with a cursor of its own.
     pub fn page_without_cursor(&self, default_per_page: i64) -> Result<Page, Problem> {
+        self.page_of(default_per_page, MAX_PER_PAGE)
+    }
+
+    /// The page asked for by its number, of so many items at most.
+    pub fn page_of(&self, default_per_page: i64, max_per_page: i64) -> Result<Page, Problem> {
         let page = self.number("page")?.unwrap_or(1).max(1);
-        let per_page = self.per_page(default_per_page)?;
+        let per_page = match self.number("per_page")?.unwrap_or(default_per_page) {
+            ..1 => 20,
+            asked => asked.min(max_per_page),
+        };
         if page > MAX_ROW / per_page {
             return Err(Problem::bad_request(
                 Code::BadParameter,
@@ -262,6 +311,11 @@ impl Page {
     fn next(self) -> String {
         let place = [(self.page + 1).to_be_bytes(), self.per_page.to_be_bytes()];
         cursor::write(Mark::PAGES, &place.concat())
+    }
+
+    /// How many items, beginning after how many.
+    pub fn bounds(self) -> (i64, i64) {
+        (self.per_page, self.offset())
     }
 
     /// The answer with these items of `total`.
@@ -380,12 +434,12 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_none_are_ignored_and_ids_that_cannot_be_match_nothing() {
-        let query = Query::parse("a=7&b=0&c=x&d=99999999999&e=");
-        assert_eq!(query.id("a"), Some(7));
-        assert_eq!(query.id("b"), None);
-        assert_eq!(query.id("c"), None);
-        assert_eq!(query.id("d"), Some(-1));
-        assert_eq!(query.id("e"), None);
+    fn ids_that_are_none_are_errors_or_ignored_and_ids_that_cannot_be_match_nothing() {
+        let mut query = Query::parse("a=7&b=0&c=x&d=99999999999&e=");
+        let ids = |query: &Query| ["a", "b", "c", "d", "e"].map(|name| query.id(name).ok());
+        let (some, none) = (|id| Some(Some(id)), Some(None));
+        assert_eq!(ids(&query), [some(7), None, None, some(-1), none]);
+        query.drops_values = true;
+        assert_eq!(ids(&query), [some(7), none, none, some(-1), none]);
     }
 }

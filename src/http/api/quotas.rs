@@ -153,14 +153,28 @@ impl AccountLimits {
 
 /// Refuses one more of a kind where an account has as much as it may. Until the transaction ends nobody else adds one.
 pub async fn admit(api: &Api, request: &Request, user: UserId, kind: Kind) -> Result<(), Problem> {
+    match room(api, request, user, kind).await? {
+        Room::For(0, refused) => Err(refused),
+        Room::For(..) | Room::Unlimited => Ok(()),
+    }
+}
+
+/// How many more of a kind an account may have.
+pub enum Room {
+    /// There is no limit.
+    Unlimited,
+    /// So many, and what is said of more.
+    For(usize, Problem),
+}
+
+/// How many more of a kind an account may have. Until the transaction ends nobody else adds one.
+pub async fn room(api: &Api, request: &Request, user: UserId, kind: Kind) -> Result<Room, Problem> {
     let set = request.account_limits(user).await?;
     let Some(most) = set.get(&kind).copied().or(api.settings.quotas.of(kind)) else {
-        return Ok(());
+        return Ok(Room::Unlimited);
     };
     let there = request.lock_and_count(user, kind).await?;
-    if there < most {
-        return Ok(());
-    }
+    let left = usize::try_from(most - there).unwrap_or(0);
     let what = match kind {
         Kind::Dids => format!("{most} DIDs"),
         Kind::Campaigns => format!("{most} campaigns"),
@@ -168,13 +182,14 @@ pub async fn admit(api: &Api, request: &Request, user: UserId, kind: Kind) -> Re
         Kind::Keys => format!("{most} API keys"),
         Kind::RecordingBytes => format!("{most} bytes of recordings"),
     };
-    Err(Problem::new(
+    let refused = Problem::new(
         StatusCode::CONFLICT,
         Code::QuotaExceeded,
         format!(
             "This account may have {what}, and has {there}. Delete what is not needed, or ask the operator's staff for more."
         ),
-    ))
+    );
+    Ok(Room::For(left, refused))
 }
 
 async fn limits_of(api: &Api, caller: &Caller, user: UserId) -> Result<AccountLimits, Problem> {

@@ -32,6 +32,7 @@ use super::range::Part;
 use super::security::{Kind, of_caller};
 use super::streams::{Reader, SLOWEST_LISTENER, watched};
 use super::words::RECORDING_STATES as STATES;
+use super::zone::TZ;
 use super::{Api, Problem, words};
 use crate::domain::{Leg, UserId};
 use crate::http::Cut;
@@ -157,7 +158,8 @@ pub const RANGE_HEADERS: [Parameter; 3] = [
     ),
 ];
 
-const FILTERS: [Parameter; 9] = [
+const FILTERS: [Parameter; 10] = [
+    TZ,
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -192,12 +194,12 @@ const FILTERS: [Parameter; 9] = [
     parameter(
         "start_date",
         ParameterKind::Moment,
-        "Only recordings begun on this day (`YYYY-MM-DD`, UTC) or later; or at this time (RFC 3339, with offset) or later.",
+        "Only recordings begun on this day (`YYYY-MM-DD`) or later; or at this time (RFC 3339, with offset) or later.",
     ),
     parameter(
         "end_date",
         ParameterKind::Moment,
-        "Only recordings begun on this day (`YYYY-MM-DD`, UTC) or earlier; or at this time (RFC 3339, with offset) or earlier.",
+        "Only recordings begun on this day (`YYYY-MM-DD`) or earlier; or at this time (RFC 3339, with offset) or earlier.",
     ),
 ];
 
@@ -387,7 +389,7 @@ pub(super) async fn of_call(
     call_id: i64,
     query: &Query,
 ) -> Result<CallRecording, Problem> {
-    let attempt = query.id(ATTEMPT.name);
+    let attempt = query.id(ATTEMPT.name)?;
     let found = api
         .store
         .recording_of_call(caller.reach(), caller.owner(), call_id, attempt)
@@ -706,8 +708,8 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
         held: query
             .choice("held", &["true", "false"])?
             .map(|held| held == "true"),
-        user_id: query.id("user_id"),
-        campaign_id: query.id("campaign_id"),
+        user_id: query.only_id("user_id")?,
+        campaign_id: query.only_id("campaign_id")?,
         call_id: call_filter(&query)?,
         from: logs::bound(&query, "start_date", Bound::Start)?,
         to: logs::bound(&query, "end_date", Bound::End)?,

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -168,8 +169,8 @@ async fn all(
     query: Query,
 ) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
     let filter = SecurityFilter {
-        user_id: query.id("user_id"),
-        actor_id: query.id("actor_id"),
+        user_id: query.id("user_id")?,
+        actor_id: query.id("actor_id")?,
         actor: query.checked("actor", 100)?,
         address: query.checked("address", 100)?,
         seen_by_staff: (caller.role == Role::Staff).then_some(caller.user_id.0),
@@ -188,11 +189,11 @@ async fn page(
     let filter = SecurityFilter {
         before: cursor::read_id(query, Mark::SECURITY)?,
         event: query.choice("event", EVENTS)?,
-        from: day(query, "start_date")?.map(start_of),
+        from: day(query, "start_date")?.map(|day| start_of(day, &TimeZone::UTC)),
         // The last day there is has no day after it: then nothing ends the time asked for.
         to: day(query, "end_date")?
             .and_then(|day| day.tomorrow().ok())
-            .map(start_of),
+            .map(|day| start_of(day, &TimeZone::UTC)),
         ..filter
     };
     // One more than asked for tells whether there is another page.

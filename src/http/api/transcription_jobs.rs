@@ -264,7 +264,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>
         before: cursor::read_id(&query, Mark::JOBS)?,
         state: query.choice("state", &jobs::STATES)?,
         language: query.choice("language", LANGUAGES)?,
-        user_id: query.id("user_id"),
+        user_id: query.only_id("user_id")?,
         call_id: call_filter(&query)?,
     };
     // One more than asked for tells whether there is another page.

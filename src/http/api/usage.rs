@@ -30,12 +30,16 @@ pub fn operations() -> Vec<Operation> {
             .tagged("usage", "Read what a campaign's calls use of its caps")
             .access(Access::Seller)
             .answers::<CampaignUsage>(200, "The links of the campaign, by `forwardingPriority`."),
+        Operation::get("/api/admin/campaigns/{id}/usage", "getAnyCampaignUsage", of_campaign)
+            .tagged("usage", "Read what the calls of any seller's campaign use of its caps")
+            .access(Access::Staff)
+            .answers::<CampaignUsage>(200, "The links of the campaign, by `forwardingPriority`."),
         Operation::get("/api/admin/usage", "listUsage", list)
             .tagged("usage", "Read what calls use of all caps")
             .access(Access::Staff)
             .query(&PAGING)
             .query(&FILTERS)
-            .answers::<Listed<LinkUsage>>(200, "The links, by id.")
+            .answers::<Listed<LinkUsage>>(200, "The links, by id unless sorted otherwise.")
             .problems(&[400]),
         Operation::put("/api/admin/links/{id}/counter", "correctLinkCounter", correct)
             .tagged("usage", "Correct the count of answered calls of a link")
@@ -95,7 +99,24 @@ pub fn operations() -> Vec<Operation> {
     reading.into_iter().chain(levers).collect()
 }
 
-const FILTERS: [Parameter; 3] = [
+const SORTS: &[&str] = &["id", "-live", "-share", "campaign", "client"];
+
+const FILTERS: [Parameter; 6] = [
+    parameter(
+        "status",
+        ParameterKind::Choice(&["active", "inactive"]),
+        "Only links of this status.",
+    ),
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only links with this text in the name of campaign or client, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "By id unless given; `-live`: most calls first; `-share`: nearest to its cap on calls at once first.",
+    ),
     parameter(
         "campaign_id",
         ParameterKind::Integer,
@@ -281,7 +302,7 @@ async fn of_campaign(
     caller: Caller,
     Id(id): Id,
 ) -> Result<Json<CampaignUsage>, Problem> {
-    let rows = api.store.usage_of_campaign(caller.user_id, id).await?;
+    let rows = api.store.usage_of_campaign(caller.reach(), id).await?;
     let rows = rows.ok_or_else(|| Problem::not_found("campaign"))?;
     let links = rows.into_iter().map(|row| LinkUsage::of(row).usage);
     let links: Vec<_> = links.collect();
@@ -295,14 +316,14 @@ async fn of_campaign(
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<LinkUsage>>, Problem> {
     let page = query.page(20)?;
     let filter = UsageFilter {
-        campaign_id: query.id("campaign_id"),
-        client_id: query.id("client_id"),
-        user_id: query.id("user_id"),
+        campaign_id: query.only_id("campaign_id")?,
+        client_id: query.only_id("client_id")?,
+        user_id: query.only_id("user_id")?,
+        status: query.choice("status", &["active", "inactive"])?,
+        text: query.checked("q", 100)?,
     };
-    let (rows, total) = api
-        .store
-        .usage(filter, page.per_page, page.offset())
-        .await?;
+    let sort = query.choice("sort", SORTS)?.unwrap_or("id");
+    let (rows, total) = api.store.usage(filter, sort, page.bounds()).await?;
     let links = rows.into_iter().map(LinkUsage::of).collect();
     Ok(Json(page.of(links, total)))
 }
@@ -371,8 +392,7 @@ async fn steer_own(
     let (campaign_id, id) = links::in_path(ids)?;
     let reason = reason(body).await?;
     let request = api.store.request(caller.reach()).await?;
-    let row = links::lock(&request, &caller, campaign_id, id).await?;
-    let owner = caller.user_id;
+    let (owner, row) = links::lock(&request, campaign_id, id).await?;
     steer_link(request, &caller, owner, row, lever, reason.as_deref()).await
 }
 

@@ -24,7 +24,7 @@ use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
-use super::query::{Id, Listed, PAGING, Query};
+use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::recovery::take_access;
 use super::security::{Kind, of_caller};
 use super::{Api, Message, Problem, shown, words};
@@ -32,7 +32,7 @@ use crate::domain::account::{EMAIL_MAX, is_email, is_username};
 use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Request};
-use crate::store::users::{NewUser, Taken, UserChange, UserRow};
+use crate::store::users::{NewUser, Taken, UserChange, UserFilter, UserRow};
 
 /// The operations on accounts.
 pub fn operations() -> Vec<Operation> {
@@ -42,7 +42,8 @@ pub fn operations() -> Vec<Operation> {
         Operation::get(ALL, "listUsers", list)
             .tagged("users", "List accounts")
             .query(&PAGING)
-            .answers::<Listed<User>>(200, "Accounts, by name.")
+            .query(&FILTERS)
+            .answers::<Listed<User>>(200, "Accounts, by name unless sorted otherwise.")
             .problems(&[400]),
         Operation::post(ALL, "createUser", create)
             .tagged("users", "Add an account")
@@ -101,8 +102,8 @@ const ROLES: &[&str] = &["admin", "staff", "user"];
 const STATUSES: &[&str] = &["active", "inactive", "pending_approval", "suspended"];
 
 const USERNAME: Rule = Rule::Check {
-    expected: "a name without control characters, and without blanks at its ends",
-    pattern: r"^[^\s\u0000-\u001F\u007F]([^\u0000-\u001F\u007F]*[^\s\u0000-\u001F\u007F])?$",
+    expected: "a name: letters A to Z, digits and . _ -, beginning with a letter or digit",
+    pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
     check: is_username,
 };
 
@@ -123,6 +124,37 @@ const COMPANY_NAME: Field = Field::line("companyName", 0, 100).nullable();
 const MUST_CHANGE: Field = Field::flag("mustChangePassword")
     .default("false")
     .about("The password is for one log-in, and must be changed there.");
+const SORTS: &[&str] = &[
+    "username",
+    "-username",
+    "createdAt",
+    "-createdAt",
+    "updatedAt",
+    "-updatedAt",
+];
+
+const FILTERS: [Parameter; 4] = [
+    parameter(
+        "role",
+        ParameterKind::Choice(ROLES),
+        "Only accounts with this role.",
+    ),
+    parameter(
+        "status",
+        ParameterKind::Choice(STATUSES),
+        "Only accounts of this status.",
+    ),
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only accounts with this text in their names, company or e-mail address, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "The order; with a minus the other way round. By name unless given.",
+    ),
+];
 
 static NEW_USER: Form = Form {
     name: "NewUser",
@@ -251,7 +283,13 @@ impl User {
 
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<User>>, Problem> {
     let page = query.page(20)?;
-    let (users, total) = api.store.users(page.per_page, page.offset()).await?;
+    let filter = UserFilter {
+        role: query.choice("role", ROLES)?,
+        status: query.choice("status", STATUSES)?,
+        text: query.checked("q", 100)?,
+    };
+    let sort = query.choice("sort", SORTS)?.unwrap_or("username");
+    let (users, total) = api.store.users(&filter, sort, page.bounds()).await?;
     Ok(Json(
         page.of(users.into_iter().map(User::of).collect(), total),
     ))

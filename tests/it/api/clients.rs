@@ -50,7 +50,7 @@ async fn a_client_is_added_with_all_its_objects_and_read_by_asterisk() {
     assert_eq!(
         client,
         json!({
-            "id": 1, "clientIdentifier": "client_alpha", "name": "Alpha", "department": null, "status": "active",
+            "id": 1, "clientIdentifier": "client_alpha", "name": "Alpha", "department": null, "status": "active", "access": "open",
             "notes": null, "createdBy": 2, "createdAt": times.0, "updatedAt": times.1,
             "pjsipEndpoint": {
                 "id": "client_alpha", "transport": null, "aors": "client_alpha", "auth": null,

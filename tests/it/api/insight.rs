@@ -113,13 +113,13 @@ async fn calls_under_way_are_found_without_reading_ended_ones() {
         (
             "capconduit_api",
             "list",
-            "(3, 20, 0)",
+            "(3, 20, 0, null, null, null)",
             "calls_uniqueid_under_way_key",
         ),
         (
             "capconduit_admin",
             "list",
-            "(null, 20, 0)",
+            "(null, 20, 0, null, null, null)",
             "calls_uniqueid_under_way_key",
         ),
         (
@@ -454,7 +454,8 @@ async fn sellers_read_the_changes_of_their_own_things() {
              values (1, 'admin', 'session:9', 3, 'pause', 'link', '7', 'r', '192.0.2.1')",
         )
         .await;
-    let page = alice.get("/api/seller/audit?user_id=4").await.expect(200);
+    alice.get("/api/seller/audit?user_id=4").await.expect(400);
+    let page = alice.get("/api/seller/audit").await.expect(200);
     let (theirs, own) = (&page["items"][0], &page["items"][1]);
     assert_eq!(
         (&page["items"].as_array().map(Vec::len), &page["nextCursor"]),

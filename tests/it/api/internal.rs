@@ -284,7 +284,7 @@ async fn a_record_is_stored_as_it_was_sent_and_counts_once() {
             "campaign_client_setting_id": 1, "incoming_did_number": DID, "caller_id_num": "+1555",
             "caller_id_name": "Carol", "duration_seconds": 60, "billsec_seconds": 50,
             "call_status": "ANSWERED", "hangup_cause_code": 16, "hangup_cause_text": "Normal Clearing",
-            "asterisk_uniqueid": "1.1", "asterisk_linkedid": "1.0", "refusal_reason": null, "attempts": 0, "server_name": null,
+            "asterisk_uniqueid": "1.1", "asterisk_linkedid": "1.0", "refusal_reason": null, "attempts": 0, "server_name": null, "hangup_by": null,
             "start": "1769860800.500000", "answered": "1769860805.000000", "end": "946684799.000000",
         })
     );

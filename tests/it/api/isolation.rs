@@ -79,6 +79,7 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
                       '{mark}.' || n, '{mark}.' || n
                from calls c join reservations r using (call_id), generate_series(1, 3) n
                where c.user_id = {user};
+           insert into client_grants (client_id, user_id, granted_by) values (1, {user}, '{mark}');
            insert into api_keys (user_id, name, prefix, secret_hash, scopes)
                values ({user}, '{mark}', '{mark}', '\x00', array['{mark}']);
            insert into idempotency_keys (user_id, idempotency_key, request_hash, status, headers, body)
@@ -243,12 +244,12 @@ fn thing_in_path(path: &str, position: usize) -> &'static str {
         .rsplit('/')
         .next()
         .unwrap_or_default();
-    match (segment, path.starts_with("/api/seller/campaigns")) {
+    match (segment, path.contains("/campaigns/")) {
         ("dids", _) => "did",
         ("campaigns", _) => "campaign",
         ("clients", true) | ("links", _) => "link",
         ("clients", false) => "client",
-        ("users" | "sellers", _) => "user",
+        ("users" | "sellers" | "grants", _) => "user",
         ("calls", _) => "call",
         ("logs", _) => "log",
         ("decisions", _) => "decision",
@@ -314,8 +315,10 @@ fn query_of(operation: &Operation, other: &Things) -> String {
 }
 
 const NARROWS: &[&str] = &[
+    "access",
     "action",
     "address",
+    "assigned",
     "at",
     "attempt",
     "call_status",
@@ -323,8 +326,10 @@ const NARROWS: &[&str] = &[
     "callerId",
     "cursor",
     "download",
+    "details",
     "end_date",
     "event",
+    "fill",
     "format",
     "from",
     "group_by",
@@ -339,6 +344,8 @@ const NARROWS: &[&str] = &[
     "per_page",
     "q",
     "refusal_reason",
+    "role",
+    "routing_strategy",
     "search",
     "sort",
     "start_date",
@@ -346,6 +353,7 @@ const NARROWS: &[&str] = &[
     "status",
     "to",
     "total",
+    "tz",
 ];
 
 /// The operation's example, every id in it another seller's.
@@ -576,9 +584,10 @@ async fn no_operation_shows_or_changes_another_sellers_rows() {
             }
         }
         // His own thing, tied to hers.
-        let ties = body
-            .as_ref()
-            .is_some_and(|b| b.get("didIds").is_some() || b.get("campaignId").is_some());
+        let ties = body.as_ref().is_some_and(|b| {
+            let ties = ["didIds", "didId", "campaignId"];
+            ties.iter().any(|name| b.get(name).is_some())
+        });
         if operation.access == "seller" && ids > 0 && ties {
             let path = path_of(&operation.path, &bobs, &bobs, &[]);
             let answer = ask(&bob, &operation, &path, body.as_ref()).await;

@@ -40,6 +40,8 @@ async fn a_client_is_linked_changed_and_unlinked() {
     );
     let usage: i64 = server.db.one("select count(*) from link_usage").await;
     assert_eq!(usage, 1);
+    alice.post(&clients, body(2)).await.expect(201);
+    // An inactive client is taken, as CapConduit takes it; it is offered no call.
     alice.post(&clients, body(3)).await.expect(201);
 
     let one = format!("{clients}/{}", link["id"]);

@@ -109,6 +109,7 @@ async fn calls_are_listed_newest_first_in_the_shape_of_the_contract() {
             "callStatus": "ANSWERED",
             "hangupCauseCode": 16,
             "hangupCauseText": "Normal Clearing",
+            "hangupBy": "unknown",
             "asteriskUniqueid": "1.1",
             "asteriskLinkedid": "l1.1",
             "createdAt": created,

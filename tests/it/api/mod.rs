@@ -1,6 +1,7 @@
 //! The HTTP API, over HTTP.
 
 mod auth;
+mod bulk;
 mod callers;
 mod campaigns;
 mod clients;
@@ -10,6 +11,8 @@ mod document;
 mod erasures;
 mod events;
 mod fair_shares;
+mod grants;
+mod hanging_up;
 mod insight;
 mod internal;
 mod isolation;
@@ -17,6 +20,7 @@ mod keys;
 mod links;
 mod logins;
 mod logs;
+mod mistakes;
 mod operating;
 mod quotas;
 mod recordings;
@@ -26,4 +30,6 @@ mod security_events;
 mod servers;
 mod shape;
 mod shared_links;
+mod staff;
+mod statistics;
 mod users;

@@ -26,7 +26,9 @@ fn short(fact: &CallFact) -> String {
         id.rsplit_once('.').map_or("?", |(_, n)| n).to_owned()
     };
     match fact {
-        CallFact::Made(_) | CallFact::Dialled { .. } => panic!("a fact to see, not to settle"),
+        CallFact::Made(_) | CallFact::Dialled { .. } | CallFact::HangupRequested { .. } => {
+            panic!("a fact to see, not to settle")
+        }
         CallFact::Answered {
             caller, endpoint, ..
         } => format!("{} answered by {endpoint}", sequence(&caller.uniqueid)),

@@ -30,7 +30,8 @@ async fn only_the_needed_events_are_asked_for() {
     assert_eq!(
         asterisk.filter().expect("a filter"),
         serde_json::json!({ "allowed": [
-            { "type": "ChannelCreated" }, { "type": "Dial" }, { "type": "ChannelDestroyed" }, { "type": "ApplicationReplaced" },
+            { "type": "ChannelCreated" }, { "type": "Dial" }, { "type": "ChannelHangupRequest" },
+            { "type": "ChannelDestroyed" }, { "type": "ApplicationReplaced" },
         ] })
     );
 }
@@ -207,8 +208,9 @@ async fn the_connection_and_its_events_are_counted() {
     for line in [
         r#"capconduit_ari_connected{server="pbx1"} 1"#,
         r#"capconduit_ari_events_total{type="Dial"} 3"#,
+        r#"capconduit_ari_events_total{type="ChannelHangupRequest"} 2"#,
         r#"capconduit_ari_events_total{type="ChannelDestroyed"} 2"#,
-        r#"capconduit_ari_events_total{type="other"} 6"#,
+        r#"capconduit_ari_events_total{type="other"} 4"#,
         r#"capconduit_ari_events_total{type="malformed"} 1"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

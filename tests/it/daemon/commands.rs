@@ -170,3 +170,43 @@ async fn a_password_of_the_command_line_takes_all_access_and_is_for_one_login() 
         .await;
     assert_eq!(audited, "change_password user, reset second_factor");
 }
+
+#[tokio::test]
+async fn accounts_are_listed() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into users (username, email, password_hash, role, status)
+         values ('carol', 'carol@example.com', '', 'user', 'suspended'), ('adam', 'a@example.com', '', 'admin', 'active')",
+    )
+    .await;
+    let settings = DaemonSettings::new("a", &db.url);
+    let listed = |more: &[&str]| {
+        let output = settings.command("user").arg("list").args(more).output();
+        let output = output.expect("runs");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let names = text.lines().skip(1).map(|line| line.split('\t').nth(1));
+        names
+            .map(|name| name.expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&[]), ["adam", "carol"]);
+    assert_eq!(listed(&["--role", "admin"]), ["adam"]);
+    assert_eq!(listed(&["--status", "suspended"]), ["carol"]);
+
+    let refused = settings
+        .command("user")
+        .args(["create", "c\u{430}rol", "--email", "x@example.com"])
+        .output()
+        .expect("runs");
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn the_apis_document_is_printed_without_configuration() {
+    let settings = DaemonSettings::new("a", "postgres://nowhere/nothing");
+    let output = settings.command("openapi").output().expect("runs");
+    assert!(output.status.success(), "{output:?}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document, capconduit::http::api::document());
+}

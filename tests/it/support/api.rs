@@ -10,6 +10,7 @@ use capconduit::domain::{Claims, SecondFactor};
 use capconduit::http;
 pub use capconduit::http::api::Accounts;
 use capconduit::http::api::Settings;
+use capconduit::routing::Engine;
 use capconduit::sealing::{SealingKey, SealingKeys};
 use capconduit::storage::{self, Storage};
 use reqwest::{Method, StatusCode};
@@ -32,6 +33,8 @@ static HASH: LazyLock<String> =
 pub struct ApiServer {
     pub db: TestDb,
     pub address: SocketAddr,
+    /// Its engine.
+    pub engine: Engine,
     /// Where recordings are kept.
     pub storage: tempfile::TempDir,
     _end: DropGuard,
@@ -86,14 +89,19 @@ pub fn accounts() -> Accounts {
     }
 }
 
-async fn serve(db: &TestDb, storage: &Path, settings: Settings) -> (SocketAddr, DropGuard) {
+async fn serve(
+    db: &TestDb,
+    storage: &Path,
+    settings: Settings,
+    engine: Engine,
+) -> (SocketAddr, DropGuard) {
     let end = CancellationToken::new();
     let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let storage = storage::Settings::Directory(storage.to_owned());
     let storage = Storage::open(&storage).expect("a storage");
-    let router = http::api::router(db.store(), engine(db, "api"), Some(storage), settings);
+    let router = http::api::router(db.store(), engine, Some(storage), settings);
     tokio::spawn(http::serve(
         listener,
         router,
@@ -139,10 +147,12 @@ impl ApiServer {
             .await;
         }
         let storage = tempfile::tempdir().expect("a directory");
-        let (address, end) = serve(&db, storage.path(), settings).await;
+        let engine = engine(&db, "api");
+        let (address, end) = serve(&db, storage.path(), settings, engine.clone()).await;
         Self {
             db,
             address,
+            engine,
             storage,
             _end: end,
         }
@@ -150,7 +160,8 @@ impl ApiServer {
 
     /// A client nobody knows of a second daemon on the same database; it ends with the guard.
     pub async fn second(&self, settings: Settings) -> (ApiClient, DropGuard) {
-        let (address, end) = serve(&self.db, self.storage.path(), settings).await;
+        let engine = engine(&self.db, "api");
+        let (address, end) = serve(&self.db, self.storage.path(), settings, engine).await;
         (anonymous(address), end)
     }
 

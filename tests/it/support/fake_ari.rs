@@ -291,6 +291,21 @@ fn answer(request: &Request, shared: &Shared) -> (u16, String) {
             Some(bridges) => (200, bridges.clone()),
             None => refusal(404),
         },
+        line if line.starts_with("GET /ari/channels/") => {
+            match channel_of(&behaviour.channels, line) {
+                Some(channel) => (200, channel.to_string()),
+                None => refusal(404),
+            }
+        }
+        line if line.starts_with("DELETE /ari/channels/") => {
+            if behaviour.read_only {
+                return refusal(403);
+            }
+            match channel_of(&behaviour.channels, line) {
+                Some(_) => (204, String::new()),
+                None => refusal(404),
+            }
+        }
         line if line.starts_with("PUT /ari/applications/") => {
             if behaviour.read_only {
                 return refusal(403);
@@ -304,6 +319,13 @@ fn answer(request: &Request, shared: &Shared) -> (u16, String) {
         }
         _ => refusal(404),
     }
+}
+
+/// The channel that a request names, of those in the list.
+fn channel_of(channels: &str, line: &str) -> Option<serde_json::Value> {
+    let id = line.rsplit('/').next()?.split('?').next()?;
+    let channels: Vec<serde_json::Value> = serde_json::from_str(channels).ok()?;
+    channels.into_iter().find(|channel| channel["id"] == id)
 }
 
 async fn serve_stream(mut tcp: TcpStream, request: &Request, shared: &Shared) {
