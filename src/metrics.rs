@@ -619,6 +619,8 @@ mod tests {
         security_event_lost();
         http_request("/healthz", "GET", 200, Duration::from_millis(1));
         db_pool_wait(Duration::from_micros(70));
+        db_pool_exhausted("api");
+        http_refused("heavy");
         db_oldest_snapshot(0.5);
         clock_offset("database", -0.25);
     }

@@ -741,7 +741,7 @@ async fn the_internal_token_is_compared_as_a_whole() {
     }
     // Guesses are limited by address; the right token is not.
     let mut answers = Vec::new();
-    for _ in 0..20 {
+    while !answers.contains(&429) && answers.len() < 1_000 {
         answers.push(ask("wrong").await);
     }
     assert!(answers.contains(&429), "{answers:?}");
