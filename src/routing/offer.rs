@@ -377,7 +377,7 @@ impl Engine {
                     disposition: Disposition::RejectedDid,
                     cause: reason.hangup_cause(),
                     decided: None,
-                    remarks: Vec::new(),
+                    remarks: view.closed.iter().map(ToString::to_string).collect(),
                 });
             }
         };
@@ -532,8 +532,8 @@ fn log_verdict(request: &RouteRequest, verdict: &Verdict, elapsed: Duration) {
             call.id = %offer.call_id,
             call.uniqueid = %arrival.uniqueid,
             call.linkedid = arrival.linkedid(),
-            did = %crate::domain::number::mask(arrival.did.as_str()),
-            caller = ?arrival.caller,
+            did = arrival.did.as_str(),
+            caller = %arrival.caller,
             reservation.id = %offer.reservation_id,
             offer.attempt = offer.attempt,
             target.endpoint = offer.endpoint,
@@ -545,12 +545,13 @@ fn log_verdict(request: &RouteRequest, verdict: &Verdict, elapsed: Duration) {
             call.id = %refusal.call_id,
             call.uniqueid = %arrival.uniqueid,
             call.linkedid = arrival.linkedid(),
-            did = %crate::domain::number::mask(arrival.did.as_str()),
-            caller = ?arrival.caller,
+            did = arrival.did.as_str(),
+            caller = %arrival.caller,
             reason = refusal.reason.as_str(),
             hangup.cause = refusal.cause.value(),
             duration_ms,
-            "call refused: {}",
+            "call to {} refused: {}",
+            arrival.did.as_str(),
             refusal.reason.as_str()
         ),
     }

@@ -91,6 +91,17 @@ pub(super) enum Remaining {
     Leg(ServerName, UniqueId),
 }
 
+impl Remaining {
+    /// As a log shows it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Unseen => "unseen",
+            Self::Nothing => "nothing",
+            Self::Leg(..) => "leg",
+        }
+    }
+}
+
 impl ServerSight {
     fn made(&mut self, channel: &SeenChannel) {
         self.made_since.insert(channel.uniqueid.clone());
@@ -299,7 +310,7 @@ impl Sightings {
         };
         let waited = start.elapsed();
         if waited > Duration::from_micros(50) {
-            debug!(call.uniqueid = %caller, waited_us = waited.as_micros(), ?remaining,
+            debug!(call.uniqueid = %caller, waited_us = waited.as_micros(), remaining = remaining.word(),
                 "waited for the target's channel to go");
         }
         remaining

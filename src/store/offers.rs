@@ -81,6 +81,27 @@ pub struct RoutingView {
     pub campaign: Option<Campaign>,
     /// Its links.
     pub links: Vec<Link>,
+    /// Campaigns of the DID that are not active: looked for only where none is.
+    pub closed: Vec<ClosedCampaign>,
+}
+
+/// A campaign that would take a DID's calls if it were active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedCampaign {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its name.
+    pub name: String,
+    /// Its status: `paused` or `inactive`.
+    pub status: String,
+}
+
+/// As a decision's remark and the command line show it: `campaign 2 Sales: paused`.
+impl std::fmt::Display for ClosedCampaign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name.escape_debug();
+        write!(f, "campaign {} {name}: {}", self.campaign_id, self.status)
+    }
 }
 
 /// How a decision deals with others of the same campaign at the same time.
@@ -292,10 +313,12 @@ pub(super) async fn read_view(
     let first = view
         .first()
         .ok_or_else(|| Error::row(sql::ROUTING_VIEW.name, "no row"))?;
+    let did = ResolvedDid::from_row(first)?;
     Ok(RoutingView {
         looked_at: super::rows::reader(sql::ROUTING_VIEW, first).column("looked_at")?,
         calls,
-        did: ResolvedDid::from_row(first)?,
+        closed: closed_campaigns(transaction, did.as_ref()).await?,
+        did,
         campaign: Campaign::from_row(first)?,
         links: view
             .iter()
@@ -303,6 +326,30 @@ pub(super) async fn read_view(
             .map(Link::from_row)
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A round trip of its own, paid only by calls that no campaign takes.
+async fn closed_campaigns(
+    transaction: &Transaction,
+    did: Option<&ResolvedDid>,
+) -> Result<Vec<ClosedCampaign>, Error> {
+    let Some(did) = did.filter(|d| d.did_active && d.owner_active && d.campaign_id.is_none())
+    else {
+        return Ok(Vec::new());
+    };
+    let statement = transaction.prepare(sql::CLOSED_CAMPAIGNS).await?;
+    let of_did: Parameters<'_> = &[&did.did_id.0, &did.user_id.0];
+    let rows = (transaction.query(sql::CLOSED_CAMPAIGNS, &statement, of_did)).await?;
+    rows.iter()
+        .map(|row| {
+            let get = super::rows::reader(sql::CLOSED_CAMPAIGNS, row);
+            Ok(ClosedCampaign {
+                campaign_id: CampaignId(get.column("campaign_id")?),
+                name: get.column("name")?,
+                status: get.column("status")?,
+            })
+        })
+        .collect()
 }
 
 impl Offering {

@@ -60,6 +60,7 @@ statements! { "queries";
     CLAIM = "claim",
     CLAIM_JOB = "claim_job",
     CLEAR_REFERENCES = "clear_references",
+    CLOSED_CAMPAIGNS = "closed_campaigns",
     CLOSE_CALL = "close_call",
     CONFIRM = "confirm",
     CONTEST_SERVER = "contest_server",

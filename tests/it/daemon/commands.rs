@@ -1,7 +1,9 @@
 //! What the command line says where something is not as it should be.
 
 use crate::support::TestDb;
+use crate::support::World;
 use crate::support::daemon::DaemonSettings;
+use crate::support::world::{DID, link};
 
 #[tokio::test]
 async fn commands_on_a_database_without_schema_say_what_makes_it() {
@@ -34,6 +36,25 @@ async fn commands_on_a_database_without_schema_say_what_makes_it() {
         );
         assert!(!said.contains("does not exist"), "{words:?}: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_decision_by_hand_names_a_paused_campaign() {
+    let world = World::new("priority", &[link(1)]).await;
+    world
+        .db
+        .run("update campaigns set status = 'paused'")
+        .await;
+    let settings = DaemonSettings::new("a", &world.db.url);
+    let mut command = settings.command("route");
+    let output = (command.args(["--did", DID, "--explain"])).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("campaign  1 campaign: paused\n"), "{said}");
+    assert!(
+        said.ends_with("REJECT no_active_campaign_for_did (campaign 1 campaign: paused)\n"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
