@@ -180,6 +180,7 @@ mod tests {
             link_active: true,
             client_active: true,
             dialable: true,
+            registered: true,
             caps: vec![Cap {
                 kind: CapKind::Concurrency,
                 used: 0,

@@ -63,12 +63,7 @@ const MOST_FILES: Metric = metric(
     &[],
     "File descriptors the daemon may have open",
 );
-const THREADS: Metric = metric(
-    "process_threads",
-    Kind::Gauge,
-    &[],
-    "Threads of the daemon",
-);
+const THREADS: Metric = metric("process_threads", Kind::Gauge, &[], "Threads of the daemon");
 
 /// Every metric of this kind.
 pub const SCRAPED: &[Metric] = &[

@@ -148,6 +148,7 @@ impl Engine {
             },
             call: (again || request.previous.is_some() || request.about.is_some())
                 .then_some(&arrival.uniqueid),
+            system_name: arrival.system_name.as_ref(),
         };
         let (view, offering) = self.store.begin_offer(&arrival.did, look).await?;
         let times = Times::of(request, view.looked_at);
@@ -572,6 +573,7 @@ mod tests {
                 link_active: true,
                 client_active: true,
                 dialable: true,
+                registered: true,
                 caps: vec![],
             },
             client_name: String::new(),

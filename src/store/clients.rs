@@ -47,6 +47,12 @@ pub struct ClientRow {
     pub status: String,
     /// Anything.
     pub notes: Option<String>,
+    /// It registers with Asterisk.
+    pub registers: bool,
+    /// Whether it has, if it does.
+    pub registered: Option<bool>,
+    /// It has what registering needs: its own user name and a password, of a kind that Asterisk knows.
+    pub can_register: bool,
     /// Who made it, if that account is still there.
     pub created_by: Option<i32>,
     /// When it was made.
@@ -82,6 +88,8 @@ pub struct EndpointRow {
     pub allow: Option<String>,
     /// Whether media may go around Asterisk.
     pub direct_media: Option<String>,
+    /// Whether sound is encrypted: `no` or `sdes`.
+    pub media_encryption: Option<String>,
     /// Credentials shown to the client.
     pub outbound_auth: Option<String>,
     /// User of the From header.
@@ -131,6 +139,8 @@ pub struct NewClient<'a> {
     pub status: &'a str,
     /// Anything.
     pub notes: Option<&'a str>,
+    /// It registers with Asterisk.
+    pub registers: bool,
     /// Who makes it.
     pub created_by: UserId,
 }
@@ -146,6 +156,8 @@ pub struct ClientChange<'a> {
     pub status: Option<&'a str>,
     /// New notes, which may be none.
     pub notes: Option<Option<&'a str>>,
+    /// Whether it registers from now on.
+    pub registers: Option<bool>,
 }
 
 impl ClientRow {
@@ -162,6 +174,7 @@ impl ClientRow {
                 disallow: get.column("disallow")?,
                 allow: get.column("allow")?,
                 direct_media: get.column("direct_media")?,
+                media_encryption: get.column("media_encryption")?,
                 outbound_auth: get.column("outbound_auth")?,
                 from_user: get.column("from_user")?,
                 from_domain: get.column("from_domain")?,
@@ -193,6 +206,9 @@ impl ClientRow {
             department: get.column("department")?,
             status: get.column("status")?,
             notes: get.column("notes")?,
+            registers: get.column("registers")?,
+            registered: get.column("registered")?,
+            can_register: get.column("can_register")?,
             created_by: get.column("created_by")?,
             created_at: get.column("created_at")?,
             updated_at: get.column("updated_at")?,
@@ -289,6 +305,7 @@ impl Request {
                     &new.status,
                     &new.notes,
                     &new.created_by.0,
+                    &new.registers,
                 ],
             )
             .await?;
@@ -311,6 +328,7 @@ impl Request {
                 &change.status,
                 &change.notes.is_some(),
                 &change.notes.flatten(),
+                &change.registers,
             ],
         )
         .await?;
@@ -335,6 +353,7 @@ impl Request {
                 &endpoint.from_user,
                 &endpoint.from_domain,
                 &endpoint.callerid,
+                &endpoint.media_encryption,
             ],
         )
         .await?;

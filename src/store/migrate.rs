@@ -53,6 +53,12 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009", "numbers"),
     migration!(10, "0010", "observability"),
     migration!(11, "0011", "identity"),
+    migration!(12, "0012", "fair_shares"),
+    migration!(13, "0013", "recovery"),
+    migration!(14, "0014", "privacy"),
+    migration!(15, "0015", "operators"),
+    migration!(16, "0016", "contract"),
+    migration!(17, "0017", "registration"),
 ];
 
 /// The version this program works with.

@@ -120,6 +120,8 @@ pub struct Look<'a> {
     pub concurrency: Concurrency,
     /// The call to look for among those under way. A call taken for new that is not makes the claim fail.
     pub call: Option<&'a UniqueId>,
+    /// What the Asterisk that asks calls itself: a client that registers must have registered there. `None`: anywhere.
+    pub system_name: Option<&'a SystemName>,
 }
 
 /// What follows a [`RoutingView`]: decide on it quickly, then [`claim`](Self::claim) or
@@ -242,6 +244,7 @@ impl Store {
         let look = Look {
             concurrency: Concurrency::Optimistic,
             call: None,
+            system_name: None,
         };
         let view = read_view(&transaction, number, look).await;
         transaction.roll_back(view.as_ref().err()).await;
@@ -264,6 +267,8 @@ pub(super) async fn read_view(
 ) -> Result<RoutingView, Error> {
     let keys = number.lookup_keys();
     let by_number: Parameters<'_> = &[&keys];
+    let system_name = look.system_name.map(SystemName::as_str);
+    let for_view: Parameters<'_> = &[&keys, &system_name];
     let view = transaction.prepare(sql::ROUTING_VIEW).await?;
     let turn_lock = match look.concurrency {
         Concurrency::Queued => Some(transaction.prepare(sql::LOCK_CAMPAIGN).await?),
@@ -302,7 +307,7 @@ pub(super) async fn read_view(
         biased;
         take_turn,
         find_call,
-        transaction.query(sql::ROUTING_VIEW, &view, by_number),
+        transaction.query(sql::ROUTING_VIEW, &view, for_view),
     );
     turn?;
     let (call, view) = (call?, view?);

@@ -94,6 +94,7 @@ impl Link {
             weight: get.column::<i32>("weight")?.max(1) as u32,
             link_active: get.column("link_active")?,
             client_active: get.column("client_active")?,
+            registered: get.column("registered")?,
             dialable: has_address && endpoint.as_deref().is_some_and(is_endpoint_id),
             caps: vec![
                 Cap {

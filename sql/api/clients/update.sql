@@ -1,9 +1,11 @@
--- Changes a client ($1): name and status if given, department to $4 if $3, notes to $7 if $6.
+-- Changes a client ($1): name and status if given, department to $4 if $3, notes to $7 if $6; it registers if $8,
+-- if given.
 update clients
 set name = coalesce($2::text, name),
     department = case when $3::boolean then $4::text else department end,
     status = coalesce($5::text, status),
     notes = case when $6::boolean then $7::text else notes end,
+    registers = coalesce($8::boolean, registers),
     updated_at = now()
 where id = $1
 returning id

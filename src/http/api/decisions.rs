@@ -232,6 +232,10 @@ fn explain(
         Check::NoEndpoint => {
             "The client cannot be dialled: it has no endpoint with an address.".to_owned()
         }
+        Check::NotRegistered => {
+            "The client has to register with Asterisk, and has not: nobody knows where it is."
+                .to_owned()
+        }
         Check::ConcurrencyCapReached => {
             format!("At its concurrency cap{}", filled(concurrency, "in use"))
         }
@@ -356,9 +360,7 @@ impl Recorded {
             Chosen::of(link, candidate, self.row.offer.as_ref(), names)
         });
         let explanation = match (&self.row.reason, &chosen) {
-            (Some(reason), _)
-                if reason == RefusalReason::NoActiveCampaignForDid.as_str() =>
-            {
+            (Some(reason), _) if reason == RefusalReason::NoActiveCampaignForDid.as_str() => {
                 with_closed(explain_refusal(reason), &self.row.remarks)
             }
             (Some(reason), _) => explain_refusal(reason),

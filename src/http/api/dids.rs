@@ -86,7 +86,7 @@ pub(super) const STATUS_PARAMETER: Parameter = parameter(
 );
 
 pub(super) const E164: Rule = Rule::Check {
-    expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0",
+    expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0, without blanks or dashes",
     pattern: r"^\+[1-9][0-9]{1,14}$",
     check: is_e164,
 };

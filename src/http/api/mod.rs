@@ -32,6 +32,7 @@ mod problem;
 mod query;
 mod range;
 mod recordings;
+mod registration;
 mod servers;
 mod sessions;
 mod staff_dids;

@@ -41,13 +41,12 @@ async fn commands_on_a_database_without_schema_say_what_makes_it() {
 #[tokio::test]
 async fn the_decision_by_hand_names_a_paused_campaign() {
     let world = World::new("priority", &[link(1)]).await;
-    world
-        .db
-        .run("update campaigns set status = 'paused'")
-        .await;
+    world.db.run("update campaigns set status = 'paused'").await;
     let settings = DaemonSettings::new("a", &world.db.url);
     let mut command = settings.command("route");
-    let output = (command.args(["--did", DID, "--explain"])).output().unwrap();
+    let output = (command.args(["--did", DID, "--explain"]))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("campaign  1 campaign: paused\n"), "{said}");
