@@ -120,5 +120,6 @@ statements! { "queries";
     TAKE_SWEEP = "take_sweep",
     UNWATCHED_RESERVATIONS = "unwatched_reservations",
     USAGE_DRIFT = "usage_drift",
+    WAITING_LANGUAGES = "waiting_languages",
     WAITING_RESERVATIONS = "waiting_reservations",
 }

@@ -265,7 +265,7 @@ async fn check_lock(api: &Api, subjects: &[&str]) -> Result<(), Problem> {
         None => Ok(()),
         Some(wait) => Err(too_many(
             "too_many_failed_logins",
-            "Too many failed logins. Wait before you try again.".into(),
+            "Too many failed logins.",
             wait,
         )),
     }

@@ -2,8 +2,8 @@
 //! policy lets the browser ask none.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::Api;
@@ -18,6 +18,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// The page and what it loads.
 pub fn routes() -> Router<Api> {
     Router::new()
+        .route("/", get(root))
         .route(
             "/docs",
             get(async || part("text/html; charset=utf-8", PAGE)),
@@ -30,6 +31,17 @@ pub fn routes() -> Router<Api> {
             "/docs/docs.css",
             get(async || part("text/css; charset=utf-8", STYLE)),
         )
+}
+
+/// A browser that was only given the host is shown the page; a program is told that there is nothing here.
+async fn root(headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let mut accept = accept.filter_map(|value| value.to_str().ok());
+    if accept.any(|types| types.contains("text/html")) {
+        Redirect::to("/docs").into_response()
+    } else {
+        super::not_found().await.into_response()
+    }
 }
 
 fn part(media_type: &'static str, text: &'static str) -> Response {

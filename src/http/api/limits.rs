@@ -134,10 +134,7 @@ impl Standing {
             None => Ok(()),
             Some(wait) => Err(too_many(
                 "too_many_requests",
-                format!(
-                    "Too many requests; {} may come at once. Try again later.",
-                    self.limit
-                ),
+                format!("Too many requests; {} may come at once.", self.limit),
                 wait,
             )),
         }
@@ -155,12 +152,23 @@ impl Standing {
     }
 }
 
-/// 429, to be tried again after a while.
-pub fn too_many(code: &'static str, message: String, wait: Duration) -> Problem {
+/// 429, to be tried again after a while, which the message ends with.
+pub fn too_many(code: &'static str, message: impl Into<String>, wait: Duration) -> Problem {
+    let message = format!("{} Try again in {}.", message.into(), in_words(wait));
     Problem::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header(
         header::RETRY_AFTER,
         HeaderValue::from(whole_seconds(wait).max(1)),
     )
+}
+
+/// For people: `1 second`, `40 seconds`, `15 minutes`. Rounded up, as the header is.
+fn in_words(wait: Duration) -> String {
+    let seconds = whole_seconds(wait).max(1);
+    match seconds {
+        1 => "1 second".to_owned(),
+        ..=120 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
 }
 
 /// Rounded up: whoever comes then is not too early.
@@ -171,6 +179,19 @@ fn whole_seconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_to_wait_is_told() {
+        for (millis, told) in [
+            (0, "1 second"),
+            (1_001, "2 seconds"),
+            (120_000, "120 seconds"),
+            (120_001, "3 minutes"),
+            (900_000, "15 minutes"),
+        ] {
+            assert_eq!(in_words(Duration::from_millis(millis)), told);
+        }
+    }
 
     #[test]
     fn a_sixth_of_a_minutes_requests_may_come_at_once() {

@@ -548,6 +548,19 @@ async fn sellers_read_the_changes_of_their_own_things() {
 }
 
 #[tokio::test]
+async fn a_browser_that_knows_only_the_host_finds_the_docs_page() {
+    let server = ApiServer::start().await;
+    let anybody = server.anonymous();
+    let types = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+    let answer = anybody.with_header("accept", types).get("/").await;
+    // The client follows.
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains("docs.js"), "{}", answer.text);
+    let answer = anybody.get("/").await;
+    assert_eq!(answer.expect(404)["code"], "not_found");
+}
+
+#[tokio::test]
 async fn the_docs_page_asks_no_other_host_and_runs_no_inline_code() {
     let server = ApiServer::start().await;
     let anybody = server.anonymous();

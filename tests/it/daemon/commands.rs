@@ -66,3 +66,26 @@ async fn a_command_that_fails_on_a_right_schema_tells_its_own_failure() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("there is no user"), "{said}");
 }
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_named_with_what_was_tried() {
+    for (url, told) in [
+        (
+            "postgres://someone:secret@127.0.0.1:1/nowhere",
+            "127.0.0.1:1 (database nowhere, user someone)",
+        ),
+        // An @ in the password that was not written %40: half of it becomes the host.
+        (
+            "postgres://someone:sec@ret@127.0.0.1:1/nowhere",
+            "is written %40",
+        ),
+    ] {
+        let settings = DaemonSettings::new("a", url);
+        let mut command = settings.command("route");
+        let output = command.args(["--did", "+1"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(told), "{said}");
+        assert!(!said.contains("secret") && !said.contains("ret@"), "{said}");
+    }
+}
