@@ -83,12 +83,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let watchers = config
         .asterisk
         .iter()
-        .map(|asterisk| watcher(asterisk, &config, engine.clone()))
+        .map(|asterisk| watcher(asterisk, &config, &engine))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    for (key, remark) in &config.remarks {
-        warn!(key, "{remark}");
-    }
+    tell_remarks(&config);
     let tls = tls(&config)?;
     let listeners = api_listeners(&config).await?;
     let http_address = listeners.0.local_addr()?;
@@ -167,6 +165,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     store.close();
     info!("capconduit has ended");
     Ok(())
+}
+
+/// What in the configuration is allowed and unwise.
+fn tell_remarks(config: &Config) {
+    for (key, remark) in &config.remarks {
+        warn!(key, "{remark}");
+    }
 }
 
 /// Where everybody asks, and where programs do if that is apart.
@@ -573,7 +578,7 @@ pub fn ari_server(asterisk: &Asterisk, config: &Config) -> Result<ari::Server, a
 fn watcher(
     asterisk: &Asterisk,
     config: &Config,
-    engine: Engine,
+    engine: &Engine,
 ) -> anyhow::Result<(ServerName, Watcher<Engine>)> {
     let server = ari_server(asterisk, config)
         .with_context(|| format!("[[asterisk]] {} cannot be used", asterisk.name))?;

@@ -223,7 +223,7 @@ async fn move_rows(store: &Store, table: HistoryTable) -> Result<(), Error> {
             .make_month(table, WhichMonth::Of(month), MOST_MOVED)
             .await?;
         if done != Month::Made {
-            warn!(table = name, %month, ?done,
+            warn!(table = name, %month, done = done.word(),
                 "rows in the default partition could not be moved to their month");
             break;
         }

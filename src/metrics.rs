@@ -12,6 +12,10 @@ use metrics_exporter_prometheus::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod scraped;
+
+pub use scraped::{SCRAPED, Standing, scraped};
+
 /// Decisions answered, by verdict and reason.
 pub const ROUTE_DECISIONS: &str = "capconduit_route_decisions_total";
 /// Time from the question to the answer.
@@ -28,6 +32,8 @@ pub const RECONCILE_REPAIRS: &str = "capconduit_reconcile_repairs_total";
 pub const USAGE_DRIFT: &str = "capconduit_usage_drift";
 /// FastAGI sessions now open.
 pub const AGI_SESSIONS_ACTIVE: &str = "capconduit_agi_sessions_active";
+/// FastAGI sessions that may be open at once.
+pub const AGI_SESSIONS_LIMIT: &str = "capconduit_agi_sessions_limit";
 /// FastAGI sessions that went wrong, by kind.
 pub const AGI_ERRORS: &str = "capconduit_agi_errors_total";
 /// Whether the event stream of a server is connected and in sync.
@@ -58,6 +64,8 @@ pub const RECORDINGS_UNCLAIMED: &str = "capconduit_recordings_unclaimed_files";
 pub const RECORDINGS_WAITING: &str = "capconduit_recordings_waiting";
 /// Room where Asterisk records.
 pub const RECORDING_FREE_BYTES: &str = "capconduit_recording_free_bytes";
+/// Room where recordings are kept.
+pub const STORAGE_FREE_BYTES: &str = "capconduit_storage_free_bytes";
 /// Transcription jobs, by state.
 pub const TRANSCRIPTION_JOBS: &str = "capconduit_transcription_jobs";
 /// Audio transcribed.
@@ -123,7 +131,7 @@ const fn metric(
     }
 }
 
-/// Every metric there is.
+/// Every metric that is counted as things happen. Those read when asked for are [`SCRAPED`].
 pub const ALL: &[Metric] = &[
     metric(
         ROUTE_DECISIONS,
@@ -167,6 +175,12 @@ pub const ALL: &[Metric] = &[
         Kind::Gauge,
         &[],
         "FastAGI sessions now open",
+    ),
+    metric(
+        AGI_SESSIONS_LIMIT,
+        Kind::Gauge,
+        &[],
+        "FastAGI sessions that may be open at once (agi.max_sessions)",
     ),
     metric(
         AGI_ERRORS,
@@ -252,6 +266,12 @@ pub const ALL: &[Metric] = &[
         Kind::Gauge,
         &[],
         "Bytes free where Asterisk records",
+    ),
+    metric(
+        STORAGE_FREE_BYTES,
+        Kind::Gauge,
+        &[],
+        "Bytes free where recordings are kept; absent where that is no directory",
     ),
     metric(
         TRANSCRIPTION_JOBS,
@@ -369,6 +389,7 @@ pub fn recorder() -> Result<PrometheusRecorder, Error> {
 
 /// Makes the metrics of the whole process go to one recorder. Once per process.
 pub fn install() -> Result<PrometheusHandle, Error> {
+    scraped::note_start();
     let recorder = recorder()?;
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| Error::AlreadySet)?;
@@ -396,7 +417,8 @@ fn introduce() {
             Kind::Gauge => metrics::describe_gauge!(name, Unit::Count, help),
             Kind::Seconds => metrics::describe_histogram!(name, Unit::Seconds, help),
         }
-        if metric.labels.is_empty() {
+        // No room and no directory to have room in are not the same.
+        if metric.labels.is_empty() && name != STORAGE_FREE_BYTES {
             match metric.kind {
                 Kind::Counter => counter!(name).absolute(0),
                 Kind::Gauge => gauge!(name).set(0.0),
@@ -499,6 +521,16 @@ pub fn recordings_waiting(recordings: u64) {
 /// So many bytes are free where Asterisk records.
 pub fn recording_free_bytes(bytes: u64) {
     gauge!(RECORDING_FREE_BYTES).set(bytes as f64);
+}
+
+/// So many bytes are free where recordings are kept.
+pub fn storage_free_bytes(bytes: u64) {
+    gauge!(STORAGE_FREE_BYTES).set(bytes as f64);
+}
+
+/// So many FastAGI sessions may be open at once.
+pub fn agi_sessions_limit(sessions: usize) {
+    gauge!(AGI_SESSIONS_LIMIT).set(sessions as f64);
 }
 
 /// A FastAGI session went wrong.
@@ -622,6 +654,7 @@ mod tests {
         db_pool_exhausted("api");
         http_refused("heavy");
         db_oldest_snapshot(0.5);
+        storage_free_bytes(1 << 30);
         clock_offset("database", -0.25);
     }
 
@@ -661,7 +694,12 @@ mod tests {
         let recorder = recorder().unwrap();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, use_every_metric);
-        let text = handle.render();
+        let component = Standing {
+            component: "ari:pbx1",
+            ready: true,
+            degraded: false,
+        };
+        let text = handle.render() + &scraped(true, &[component]);
 
         let mut helps = BTreeMap::new();
         let mut types = BTreeMap::new();
@@ -687,7 +725,7 @@ mod tests {
             }
         }
 
-        for metric in ALL {
+        for metric in ALL.iter().chain(SCRAPED) {
             let kind = match metric.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
@@ -703,13 +741,14 @@ mod tests {
             let labels: BTreeSet<&str> = metric.labels.iter().copied().collect();
             assert_eq!(labels_of.get(metric.name), Some(&labels), "{}", metric.name);
         }
-        assert_eq!(types.len(), ALL.len(), "a metric that is not in ALL");
+        let known = ALL.len() + SCRAPED.len();
+        assert_eq!(types.len(), known, "a metric that is in no list");
     }
 
     #[test]
     fn every_metric_is_documented() {
         let page = include_str!("../docs/observability.md");
-        let missing = ALL.iter().filter(|metric| {
+        let missing = ALL.iter().chain(SCRAPED).filter(|metric| {
             let row = format!("| `{}", metric.name);
             !page.lines().any(|line| {
                 line.strip_prefix(&row)
@@ -722,6 +761,44 @@ mod tests {
         );
     }
 
+    /// The alert rules that are shipped, and the table that explains them.
+    #[test]
+    fn alert_rules_name_metrics_that_exist_and_are_explained() {
+        let rules = include_str!("../monitoring/prometheus-rules.yml");
+        let page = include_str!("../docs/observability.md");
+        let known: BTreeSet<&str> = (ALL.iter().chain(SCRAPED)).map(|m| m.name).collect();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut alerts = BTreeSet::new();
+        let mut expressions = 0;
+        for line in rules.lines().map(str::trim_start) {
+            if let Some(alert) = line.strip_prefix("- alert: ") {
+                assert!(alerts.insert(alert), "{alert} twice");
+            }
+            let Some(expression) = line.strip_prefix("expr: ") else {
+                continue;
+            };
+            expressions += 1;
+            let words = expression.split(|c| !is_word(c));
+            let mut named = words
+                .filter(|w| w.starts_with("capconduit_") || w.starts_with("process_"))
+                .peekable();
+            assert!(named.peek().is_some(), "no metric of ours in {expression}");
+            for word in named {
+                let family = word.strip_suffix("_bucket").unwrap_or(word);
+                assert!(known.contains(family), "{word} in {expression}");
+            }
+        }
+        assert_eq!(alerts.len(), expressions, "an alert without expression");
+        let explained: BTreeSet<&str> = (page.lines())
+            .filter_map(|line| line.strip_prefix("| `Capconduit"))
+            .filter_map(|rest| Some(rest.split_once('`')?.0))
+            .collect();
+        let names: BTreeSet<&str> = (alerts.iter())
+            .map(|alert| alert.strip_prefix("Capconduit").unwrap_or(alert))
+            .collect();
+        assert_eq!(names, explained);
+    }
+
     /// A name that stands elsewhere has no help text, and no test sees it.
     #[test]
     fn no_other_module_names_a_metric() {
@@ -732,7 +809,10 @@ mod tests {
             for path in entries.map(|entry| entry.unwrap().path()) {
                 if path.is_dir() {
                     directories.push(path);
-                } else if !path.ends_with("src/metrics.rs") {
+                } else if !["src/metrics.rs", "src/metrics/scraped.rs"]
+                    .iter()
+                    .any(|ours| path.ends_with(ours))
+                {
                     let text = std::fs::read_to_string(&path).unwrap_or_default();
                     // Roles of the database, and the beginning of environment variables.
                     let others = ["app\"", "api\"", "asterisk\"", "admin\"", "\""];

@@ -327,7 +327,7 @@ demo_start_asterisk() {
     SIP_BIND=127.0.0.1:$DEMO_SIP_PORT ARI_BIND=127.0.0.1:$DEMO_ARI_PORT AGI_URL=agi://127.0.0.1:$DEMO_AGI_PORT \
         PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable \
         TRUNK_MATCH=127.0.0.1 RTP_START=$DEMO_RTP_PORT RTP_END=$((DEMO_RTP_PORT + 399)) \
-        scripts/render-asterisk-config "$DEMO_ASTERISK"
+        scripts/render-asterisk-config --quiet "$DEMO_ASTERISK"
     demo_add_voices
     # Not as root: as the user of the database, whose socket it needs.
     [ "$(id -u)" -ne 0 ] || chown -R "$DEMO_USER:" "$DEMO_ASTERISK"

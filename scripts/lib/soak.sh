@@ -90,10 +90,13 @@ CONF
 
 # soak_render PROGRAM: writes Asterisk's configuration, by the program of this version or of an older one.
 soak_render() {
+    local quiet=()
+    # Versions before it had the word print nothing.
+    if grep -q -- --quiet "$1"; then quiet=(--quiet); fi
     SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
         PGHOST=$LAB/way/asterisk PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
         FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 799)) SYSTEM_NAME=soak \
-        "$1" "$ASTERISK"
+        "$1" "${quiet[@]}" "$ASTERISK"
     # Which calls came as far as the dialplan: whoever gives up before is known to nobody.
     sed -i '/hangup_handler_push)=/a\ same => n,Log(NOTICE,soak: in the dialplan: ${CALLERID(num)})' "$ASTERISK/extensions.conf"
 }

@@ -87,7 +87,8 @@ values ('audit_log', 'before', 'json'), ('audit_log', 'after', 'json'), ('audit_
        ('campaigns', 'description', 'text'), ('clients', 'notes', 'text'), ('dids', 'description', 'text'),
        ('erasures', 'reason', 'text'),
        ('idempotency_keys', 'body', 'bytes'), ('idempotency_keys', 'headers', 'json'),
-       ('recordings', 'hold_reason', 'text'), ('recordings', 'remark', 'text')
+       ('recordings', 'hold_reason', 'text'), ('recordings', 'remark', 'text'),
+       ('security_events', 'detail', 'json'), ('security_events', 'object_id', 'text')
 on conflict do nothing;
 
 alter table erasures enable row level security;
@@ -250,6 +251,13 @@ begin
                       'reason = case when object_type = ''user'' and object_id = $6::text then null else reason end, '
                       'actor = case when actor_id = $6 then $5 else actor end, '
                       'address = case when actor_id = $6 then null else address end';
+        elsif of_table = 'security_events' then
+            is_meant := '(user_id = $6 or actor_id = $6) and (detail is not null '
+                        'or actor_id = $6 and (actor <> $5 or address is not null or user_agent is not null))';
+            change := 'detail = null, '
+                      'actor = case when actor_id = $6 then $5 else actor end, '
+                      'address = case when actor_id = $6 then null else address end, '
+                      'user_agent = case when actor_id = $6 then null else user_agent end';
         elsif of_table = 'decisions' then
             is_meant := 'user_id = $6 and (question is not null or ranking is not null or remarks <> ''{}'')';
             change := 'question = null, ranking = null, remarks = ''{}''';
@@ -302,7 +310,8 @@ language sql stable set search_path = public, pg_temp as $$
     select t.table_name, p.leaf
     from (
         select distinct table_name from erasure_places where of_kind = 'caller'
-        union select unnest(array['audit_log', 'call_logs', 'calls', 'decisions', 'recordings']) where of_kind = 'seller'
+        union select unnest(array['audit_log', 'call_logs', 'calls', 'decisions', 'recordings',
+                                                     'security_events']) where of_kind = 'seller'
     ) t
     cross join lateral (
         select r.relid::text from pg_partition_tree(to_regclass(t.table_name)) r where r.isleaf

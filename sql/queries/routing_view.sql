@@ -3,6 +3,9 @@
 -- is (in the first row), and a row for each of the campaign's links, active or not. One row with nulls where there
 -- is no DID, no campaign or no link.
 --
+-- A client that registers has an address while it has registered with the Asterisk that asks ($2, what that calls
+-- itself; null: with any). Asterisk forgets a registration when its time is over, so a minute more allows for clocks.
+--
 -- Campaigns of other owners do not count. Several active ones are refused when saved; should there be some
 -- all the same, the lowest id wins and `campaigns` tells.
 select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
@@ -16,7 +19,12 @@ select d.id as did_id, d.number, d.status = 'active' as did_active, d.user_id,
        s.max_concurrency, s.total_calls_allowed, s.current_total_calls,
        coalesce(g.held, 0) as held, coalesce(g.confirmed, 0) as confirmed,
        e.id as endpoint_id, e.callerid,
-       coalesce(o.contact, '') <> '' as has_address,
+       coalesce(o.contact, '') <> '' or (cl.registers and o.client_id is not null) as has_address,
+       case when cl.registers then exists (
+           select from pjsip_contacts p
+           where p.endpoint = e.id and p.expiration_time > extract(epoch from clock_timestamp()) - 60
+             and ($2::text is null or coalesce(p.reg_server, '') in ('', $2::text))
+       ) else true end as registered,
        clock_timestamp() as looked_at
 from (select) question
 left join (

@@ -1,6 +1,6 @@
 -- A small world to look around in: two sellers with DIDs and campaigns, three call centres.
--- For an empty database only; `scripts/demo` and `psql -f` load it. Every account's password is
--- "password": never load it where others can reach the API.
+-- For an empty database only; `capconduit migrate --sample-data` and `psql -v hash=! -f` load it. `hash` is that of every
+-- account's password; "!" is the hash of none.
 
 begin;
 

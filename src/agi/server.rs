@@ -18,7 +18,7 @@ use super::{
     session::{self, Session},
     slots::{Admission, Slot, Slots},
 };
-use crate::metrics::AGI_SESSIONS_ACTIVE;
+use crate::metrics::{AGI_SESSIONS_ACTIVE, agi_sessions_limit};
 
 /// Connections the kernel holds ready: a full backlog costs each caller two seconds.
 const BACKLOG: i32 = 4096;
@@ -47,6 +47,7 @@ pub async fn serve<R: Router>(
     drain: CancellationToken,
     stop: CancellationToken,
 ) {
+    agi_sessions_limit(limits.sessions);
     let server = Server {
         slots: Slots::new(limits.sessions, metrics::gauge!(AGI_SESSIONS_ACTIVE)),
         faults: Arc::new(Faults::default()),

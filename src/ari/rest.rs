@@ -47,6 +47,14 @@ pub enum Error {
         /// Why.
         source: reqwest::Error,
     },
+    /// It answers, but not in TLS.
+    #[error(
+        "Asterisk does not speak TLS at {url}: write http:// there, or the port of `tlsbindaddr` in its http.conf"
+    )]
+    PlainPort {
+        /// The server's address.
+        url: String,
+    },
     /// No answer in time.
     #[error("Asterisk did not answer {path} within {} ms", after.as_millis())]
     Timeout {
@@ -89,6 +97,20 @@ pub enum Error {
         /// Why.
         source: reqwest::Error,
     },
+}
+
+/// What comes from a port that speaks HTTP where TLS was expected.
+fn is_no_tls(error: &reqwest::Error) -> bool {
+    let not_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    let not_tls = not_tls.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if cause.to_string() == not_tls {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 fn hint(status: StatusCode) -> &'static str {
@@ -357,6 +379,10 @@ impl Rest {
                 Error::Timeout {
                     path: path.to_owned(),
                     after: self.timeout,
+                }
+            } else if is_no_tls(&source) {
+                Error::PlainPort {
+                    url: self.server.url.to_string(),
                 }
             } else {
                 Error::Unreachable {

@@ -580,6 +580,12 @@ const NEEDED_MODULES: [(&str, &str); 13] = [
     ),
 ];
 
+/// What call centres that register need besides: not every installation has such.
+const REGISTERING_MODULES: [&str; 2] = [
+    "res_pjsip_registrar.so",
+    "res_pjsip_endpoint_identifier_user.so",
+];
+
 /// Whether it is worth asking more.
 async fn check_answers(what: &str, rest: &Rest, report: &mut Report) -> bool {
     let info = match rest.info().await {
@@ -614,6 +620,14 @@ async fn check_answers(what: &str, rest: &Rest, report: &mut Report) -> bool {
             }
             if complete {
                 good(what, "the modules a call needs are running");
+            }
+            for module in REGISTERING_MODULES {
+                if !running.iter().any(|name| name == module) {
+                    note(
+                        what,
+                        &format!("{module} does not run: no call centre can register"),
+                    );
+                }
             }
         }
         Err(error) => {

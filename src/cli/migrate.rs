@@ -14,13 +14,10 @@ use crate::store::migrate;
 /// Rows of `docs`' small world. Loaded in one transaction.
 const SAMPLE_DATA: &str = include_str!("../../sql/sample/sample-data.sql");
 
-/// The password of every sample account.
-const SAMPLE_PASSWORD: &str = "password";
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Also load a small world to look around in. Only into an empty database; every sample account has
-    /// the password "password".
+    /// Also load a small world to look around in. Only into an empty database. Nobody can log in before `capconduit user
+    /// password` has given an account one.
     #[arg(long)]
     sample_data: bool,
 }
@@ -42,14 +39,30 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
             users == 0,
             "sample data goes into an empty database only; this one has {users} users"
         );
-        let hash = hash(SAMPLE_PASSWORD)?;
-        // A PHC string has no quote; the placeholder is psql's, so that psql can load the file too.
+        // Of a password that nobody sees: a login takes as long as any other. A PHC string has no quote; the
+        // placeholder is psql's, so that psql can load the file too.
+        let hash = hash(&super::user::one_time_password()?)?;
         let sql = SAMPLE_DATA.replace(":'hash'", &format!("'{hash}'"));
         timeout(limit, client.batch_execute(&sql))
             .await
             .context("the database does not answer")?
             .context("cannot load the sample data")?;
-        println!("loaded the sample data");
+        println!("loaded the sample data, with these accounts:");
+        let accounts = "select username, role, status from users order by id";
+        let accounts = timeout(limit, client.query(accounts, &[])).await;
+        for account in accounts
+            .context("the database does not answer")?
+            .context("cannot read the accounts")?
+        {
+            let [name, role, status]: [String; 3] =
+                [account.get(0), account.get(1), account.get(2)];
+            println!("  {name} ({role}, {status})");
+        }
+        println!(
+            "None has a password yet: `capconduit user password NAME` makes one and prints it.\n\
+             Warning: platform_admin may do everything. Sample data is for looking around, not for a machine that \
+             others reach."
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,7 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Check configuration, database, schema and Asterisk, and say how to mend what is wrong.
     Check,
-    /// Print the API's document (OpenAPI 3.1, JSON). Needs no configuration and no database.
+    /// Print the API's document (`OpenAPI` 3.1, JSON). Needs no configuration and no database.
     Openapi,
     /// List, install and check the models that recordings are transcribed with. Needs no database.
     #[command(subcommand)]

@@ -51,7 +51,11 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
         }
         (None, reason) => {
             let reason = reason.map_or("unknown", |r| r.as_str());
-            println!("REJECT {reason}");
+            let closed: Vec<_> = (explanation.closed.iter().map(ToString::to_string)).collect();
+            match &closed[..] {
+                [] => println!("REJECT {reason}"),
+                _ => println!("REJECT {reason} ({})", closed.join(", ")),
+            }
             ExitCode::from(EXIT_REFUSED)
         }
     })
@@ -100,6 +104,11 @@ fn context(dialled: &str, explanation: &Explanation) -> String {
                 campaign.ring_timeout_seconds
             ),
         );
+    }
+    for campaign in &explanation.closed {
+        let name = campaign.name.escape_debug();
+        let id = campaign.campaign_id;
+        line("campaign", format!("{id} {name}: {}", campaign.status));
     }
     text
 }

@@ -226,6 +226,6 @@ fn check(username: &str, email: &str) -> anyhow::Result<()> {
 }
 
 /// 24 letters and digits: 120 bits.
-fn one_time_password() -> anyhow::Result<String> {
+pub(super) fn one_time_password() -> anyhow::Result<String> {
     password::random_letters(24).context("the kernel gives no randomness")
 }

@@ -178,7 +178,10 @@ fn goes_out_plain(url: &SecretString) -> bool {
         Host::Tcp(name) => {
             let name = name.trim_start_matches('[').trim_end_matches(']');
             let address = name.parse::<IpAddr>();
-            !(name == "localhost" || address.is_ok_and(|address| address.is_loopback()))
+            // With an @ it is the end of a password and no host: who connects says so.
+            !(name == "localhost"
+                || name.contains('@')
+                || address.is_ok_and(|address| address.is_loopback()))
         }
     };
     if addresses.is_empty() {

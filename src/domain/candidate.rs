@@ -35,6 +35,10 @@ impl Cap {
 /// A link of the campaign with everything a decision looks at. Written with each decision, so what goes
 /// without saying is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that the checks look at one by one, written as they are"
+)]
 pub struct Candidate {
     /// The link.
     pub link_id: LinkId,
@@ -56,6 +60,9 @@ pub struct Candidate {
     /// The client has an endpoint with an address to dial.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub dialable: bool,
+    /// The client need not register, or has: its address is known.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub registered: bool,
     /// All caps that count for this link, with their use.
     pub caps: Vec<Cap>,
 }
@@ -90,6 +97,8 @@ pub enum Check {
     NotGranted,
     /// The client has no endpoint, or the endpoint no address.
     NoEndpoint,
+    /// The client has to register, and has not: nobody knows where it is.
+    NotRegistered,
     /// As many calls as `max_concurrency` allows are held or confirmed.
     ConcurrencyCapReached,
     /// Answered and held calls together reach `total_calls_allowed`.
@@ -121,6 +130,7 @@ impl Check {
             Self::ClientInactive => "client_inactive",
             Self::NotGranted => "not_granted",
             Self::NoEndpoint => "no_endpoint",
+            Self::NotRegistered => "not_registered",
             Self::ConcurrencyCapReached => "concurrency_cap_reached",
             Self::TotalCapReached => "total_cap_reached",
             Self::AlreadyTried => "already_tried",
@@ -132,7 +142,11 @@ impl Check {
     pub fn in_service(self) -> bool {
         !matches!(
             self,
-            Self::LinkInactive | Self::ClientInactive | Self::NotGranted | Self::NoEndpoint
+            Self::LinkInactive
+                | Self::ClientInactive
+                | Self::NotGranted
+                | Self::NoEndpoint
+                | Self::NotRegistered
         )
     }
 }
@@ -149,11 +163,12 @@ pub struct Circumstances<'a> {
 type Rule = fn(&Candidate, Circumstances<'_>) -> Option<Check>;
 
 /// The checks in their order. A new rule is one more line here and one more code in [`Check`].
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     |c, _| (!c.link_active).then_some(Check::LinkInactive),
     |c, _| (!c.client_active).then_some(Check::ClientInactive),
     |c, _| (!c.granted).then_some(Check::NotGranted),
     |c, _| (!c.dialable).then_some(Check::NoEndpoint),
+    |c, _| (!c.registered).then_some(Check::NotRegistered),
     |c, _| c.cap_reached(CapKind::Concurrency, Check::ConcurrencyCapReached),
     |c, _| c.cap_reached(CapKind::Total, Check::TotalCapReached),
     |c, call| {
@@ -199,6 +214,7 @@ mod tests {
             client_active: true,
             granted: true,
             dialable: true,
+            registered: true,
             caps: vec![
                 Cap {
                     kind: CapKind::Concurrency,
@@ -236,6 +252,8 @@ mod tests {
             c.check(Circumstances::default()),
             Check::ConcurrencyCapReached
         );
+        c.registered = false;
+        assert_eq!(c.check(Circumstances::default()), Check::NotRegistered);
         c.dialable = false;
         assert_eq!(c.check(Circumstances::default()), Check::NoEndpoint);
         c.granted = false;

@@ -181,6 +181,7 @@ mod tests {
             client_active: true,
             granted: true,
             dialable: true,
+            registered: true,
             caps: vec![Cap {
                 kind: CapKind::Concurrency,
                 used: 0,

@@ -1,4 +1,4 @@
-//! Numbers as they arrive: the dialled one is looked up, any number is masked before it is logged; and who may
+//! Numbers as they arrive: the dialled one is looked up, a caller's is masked before it is logged; and who may
 //! add numbers.
 
 use std::fmt;
@@ -25,7 +25,7 @@ impl DialledNumber {
         )
     }
 
-    /// The cleaned text, for storing. Use [`fmt::Display`] for logs: it masks.
+    /// The cleaned text, for storing and for logs: it is a number of the operator's, not the caller's.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,7 +79,7 @@ impl Claims {
 
 impl fmt::Debug for DialledNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DialledNumber({})", mask(&self.0))
+        f.write_str(&self.0)
     }
 }
 

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
+use crate::metrics::{self, Standing};
 use crate::supervisor::Readiness;
 
 #[derive(Clone)]
@@ -32,7 +33,16 @@ pub fn router(metrics: PrometheusHandle, readiness: Readiness) -> Router {
 
 async fn render_metrics(State(ops): State<Ops>) -> impl IntoResponse {
     let format = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, format)], ops.metrics.render())
+    let report = ops.readiness.report();
+    let standings: Vec<_> = (report.components.iter())
+        .map(|(component, shown)| Standing {
+            component,
+            ready: shown.state != "not ready",
+            degraded: shown.state == "degraded",
+        })
+        .collect();
+    let text = ops.metrics.render() + &metrics::scraped(report.ready, &standings);
+    ([(header::CONTENT_TYPE, format)], text)
 }
 
 /// The process answers, which is all that a restart could mend.

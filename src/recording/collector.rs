@@ -330,6 +330,10 @@ impl Collector {
             }
             Err(problem) => warn!(error = %problem, "the room for recordings cannot be told"),
         }
+        // A storage that is away tells so where a recording cannot be stored.
+        if let Some(Ok(space)) = (self.places.storage.directory()).map(spool::space) {
+            metrics::storage_free_bytes(space.free);
+        }
     }
 
     async fn give_up_late(&mut self) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use super::offer::resolved;
 use super::{Engine, Error};
 use crate::domain::{Decision, DialledNumber, Question, RefusalReason, decide};
 use crate::store::internal::Address;
-use crate::store::offers::{Campaign, Link, ResolvedDid, RoutingView};
+use crate::store::offers::{Campaign, ClosedCampaign, Link, ResolvedDid, RoutingView};
 
 /// A decision that was not carried out.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Explanation {
     pub campaign: Option<Campaign>,
     /// The campaign's links.
     pub links: Vec<Link>,
+    /// Where none does: those that would if they were active.
+    pub closed: Vec<ClosedCampaign>,
     /// Question and decision, if it comes to one.
     pub decided: Option<(Question, Decision)>,
     /// Why a call would be refused now.
@@ -60,6 +62,7 @@ fn explained(view: RoutingView) -> Explanation {
         did: view.did,
         campaign: view.campaign,
         links: view.links,
+        closed: view.closed,
         decided,
         refusal,
     }

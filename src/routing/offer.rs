@@ -148,6 +148,7 @@ impl Engine {
             },
             call: (again || request.previous.is_some() || request.about.is_some())
                 .then_some(&arrival.uniqueid),
+            system_name: arrival.system_name.as_ref(),
         };
         let (view, offering) = self.store.begin_offer(&arrival.did, look).await?;
         let times = Times::of(request, view.looked_at);
@@ -377,7 +378,7 @@ impl Engine {
                     disposition: Disposition::RejectedDid,
                     cause: reason.hangup_cause(),
                     decided: None,
-                    remarks: Vec::new(),
+                    remarks: view.closed.iter().map(ToString::to_string).collect(),
                 });
             }
         };
@@ -532,8 +533,8 @@ fn log_verdict(request: &RouteRequest, verdict: &Verdict, elapsed: Duration) {
             call.id = %offer.call_id,
             call.uniqueid = %arrival.uniqueid,
             call.linkedid = arrival.linkedid(),
-            did = %crate::domain::number::mask(arrival.did.as_str()),
-            caller = ?arrival.caller,
+            did = arrival.did.as_str(),
+            caller = %arrival.caller,
             reservation.id = %offer.reservation_id,
             offer.attempt = offer.attempt,
             target.endpoint = offer.endpoint,
@@ -545,12 +546,13 @@ fn log_verdict(request: &RouteRequest, verdict: &Verdict, elapsed: Duration) {
             call.id = %refusal.call_id,
             call.uniqueid = %arrival.uniqueid,
             call.linkedid = arrival.linkedid(),
-            did = %crate::domain::number::mask(arrival.did.as_str()),
-            caller = ?arrival.caller,
+            did = arrival.did.as_str(),
+            caller = %arrival.caller,
             reason = refusal.reason.as_str(),
             hangup.cause = refusal.cause.value(),
             duration_ms,
-            "call refused: {}",
+            "call to {} refused: {}",
+            arrival.did.as_str(),
             refusal.reason.as_str()
         ),
     }
@@ -572,6 +574,7 @@ mod tests {
                 client_active: true,
                 granted: true,
                 dialable: true,
+                registered: true,
                 caps: vec![],
             },
             client_name: String::new(),

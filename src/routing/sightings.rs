@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const DEPARTED: Duration = Duration::from_millis(500);
 
 /// How long it is remembered who asked for the end of a call whose channel is gone: its report comes in seconds.
-const HANGUP_KEPT: Duration = Duration::from_mins(2);
+const HANGUP_KEPT: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 pub(super) struct Sightings {
@@ -96,6 +96,17 @@ pub(super) enum Remaining {
     Nothing,
     /// This one is still there, on this server.
     Leg(ServerName, UniqueId),
+}
+
+impl Remaining {
+    /// As a log shows it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Unseen => "unseen",
+            Self::Nothing => "nothing",
+            Self::Leg(..) => "leg",
+        }
+    }
 }
 
 impl ServerSight {
@@ -333,7 +344,7 @@ impl Sightings {
         };
         let waited = start.elapsed();
         if waited > Duration::from_micros(50) {
-            debug!(call.uniqueid = %caller, waited_us = waited.as_micros(), ?remaining,
+            debug!(call.uniqueid = %caller, waited_us = waited.as_micros(), remaining = remaining.word(),
                 "waited for the target's channel to go");
         }
         remaining

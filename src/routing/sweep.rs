@@ -68,7 +68,8 @@ impl Engine {
         let drift = self.store.usage_drift().await?;
         metrics::usage_drift(drift.len() as u64);
         for link in drift {
-            error!(link.id = %link.link_id, counted = ?link.counted, open = ?link.open,
+            error!(link.id = %link.link_id, counted.held = link.counted.0, counted.confirmed = link.counted.1,
+                open.held = link.open.0, open.confirmed = link.open.1,
                 "usage counters differ from the open reservations: recounted");
             match self.store.recount_usage(link.link_id).await {
                 Ok(()) => metrics::reconcile_repairs("usage_drift", 1),

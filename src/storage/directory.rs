@@ -40,6 +40,10 @@ fn regular(file: File) -> io::Result<File> {
 }
 
 impl Directory {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn new(root: PathBuf) -> Self {
         Self { root }
     }

@@ -204,6 +204,15 @@ impl Storage {
         self.within(REQUEST_LIMIT, "read", key, work).await
     }
 
+    /// The directory, where it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match &*self.place {
+            Place::Directory(directory) => Some(directory.root()),
+            #[cfg(feature = "s3")]
+            Place::S3(_) => None,
+        }
+    }
+
     /// The object's path, where it is a file of this machine.
     pub fn local_path(&self, key: &Key) -> Option<PathBuf> {
         match &*self.place {

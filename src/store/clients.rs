@@ -49,6 +49,12 @@ pub struct ClientRow {
     pub access: String,
     /// Anything.
     pub notes: Option<String>,
+    /// It registers with Asterisk.
+    pub registers: bool,
+    /// Whether it has, if it does.
+    pub registered: Option<bool>,
+    /// It has what registering needs: its own user name and a password, of a kind that Asterisk knows.
+    pub can_register: bool,
     /// Who made it, if that account is still there.
     pub created_by: Option<i32>,
     /// When it was made.
@@ -84,6 +90,8 @@ pub struct EndpointRow {
     pub allow: Option<String>,
     /// Whether media may go around Asterisk.
     pub direct_media: Option<String>,
+    /// Whether sound is encrypted: `no` or `sdes`.
+    pub media_encryption: Option<String>,
     /// Credentials shown to the client.
     pub outbound_auth: Option<String>,
     /// User of the From header.
@@ -133,6 +141,8 @@ pub struct NewClient<'a> {
     pub status: &'a str,
     /// Anything.
     pub notes: Option<&'a str>,
+    /// It registers with Asterisk.
+    pub registers: bool,
     /// Who makes it.
     pub created_by: UserId,
     /// `open` or `granted`.
@@ -152,6 +162,8 @@ pub struct ClientChange<'a> {
     pub notes: Option<Option<&'a str>>,
     /// Whose calls it takes from now on.
     pub access: Option<&'a str>,
+    /// Whether it registers from now on.
+    pub registers: Option<bool>,
 }
 
 impl ClientRow {
@@ -168,6 +180,7 @@ impl ClientRow {
                 disallow: get.column("disallow")?,
                 allow: get.column("allow")?,
                 direct_media: get.column("direct_media")?,
+                media_encryption: get.column("media_encryption")?,
                 outbound_auth: get.column("outbound_auth")?,
                 from_user: get.column("from_user")?,
                 from_domain: get.column("from_domain")?,
@@ -200,6 +213,9 @@ impl ClientRow {
             status: get.column("status")?,
             access: get.column("access")?,
             notes: get.column("notes")?,
+            registers: get.column("registers")?,
+            registered: get.column("registered")?,
+            can_register: get.column("can_register")?,
             created_by: get.column("created_by")?,
             created_at: get.column("created_at")?,
             updated_at: get.column("updated_at")?,
@@ -304,6 +320,7 @@ impl Request {
                     &new.notes,
                     &new.created_by.0,
                     &new.access,
+                    &new.registers,
                 ],
             )
             .await?;
@@ -327,6 +344,7 @@ impl Request {
                 &change.notes.is_some(),
                 &change.notes.flatten(),
                 &change.access,
+                &change.registers,
             ],
         )
         .await?;
@@ -351,6 +369,7 @@ impl Request {
                 &endpoint.from_user,
                 &endpoint.from_domain,
                 &endpoint.callerid,
+                &endpoint.media_encryption,
             ],
         )
         .await?;

@@ -76,6 +76,16 @@ pub enum Month {
 }
 
 impl Month {
+    /// As a log shows it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::There => "there",
+            Self::Prepared => "prepared",
+            Self::NameTaken => "name taken",
+        }
+    }
+
     fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "made" => Self::Made,

@@ -165,6 +165,7 @@ impl Store {
         let look = Look {
             concurrency: Concurrency::Optimistic,
             call: None,
+            system_name: None,
         };
         let exactly = number.as_str();
         let by_number: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[&exactly];

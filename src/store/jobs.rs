@@ -234,6 +234,18 @@ impl Store {
         });
         Ok(counted.collect())
     }
+
+    /// The languages of recordings that wait in the queue.
+    pub async fn waiting_languages(&self) -> Result<Vec<RecordingLanguage>, Error> {
+        let all: Vec<&str> = RecordingLanguage::ALL.iter().map(|l| l.as_str()).collect();
+        let client = self.for_jobs().await?;
+        let rows = super::pool::rows(&client, sql::WAITING_LANGUAGES, &[&all]).await?;
+        let waiting = rows.iter().filter_map(|row| {
+            let word: &str = row.get("language");
+            RecordingLanguage::ALL.iter().find(|l| l.as_str() == word)
+        });
+        Ok(waiting.copied().collect())
+    }
 }
 
 impl Lease {

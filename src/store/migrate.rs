@@ -58,6 +58,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(14, "0014", "privacy"),
     migration!(15, "0015", "operators"),
     migration!(16, "0016", "contract"),
+    migration!(17, "0017", "registration"),
 ];
 
 /// The version this program works with.

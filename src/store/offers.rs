@@ -81,6 +81,27 @@ pub struct RoutingView {
     pub campaign: Option<Campaign>,
     /// Its links.
     pub links: Vec<Link>,
+    /// Campaigns of the DID that are not active: looked for only where none is.
+    pub closed: Vec<ClosedCampaign>,
+}
+
+/// A campaign that would take a DID's calls if it were active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedCampaign {
+    /// The campaign.
+    pub campaign_id: CampaignId,
+    /// Its name.
+    pub name: String,
+    /// Its status: `paused` or `inactive`.
+    pub status: String,
+}
+
+/// As a decision's remark and the command line show it: `campaign 2 Sales: paused`.
+impl std::fmt::Display for ClosedCampaign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.name.escape_debug();
+        write!(f, "campaign {} {name}: {}", self.campaign_id, self.status)
+    }
 }
 
 /// How a decision deals with others of the same campaign at the same time.
@@ -99,6 +120,8 @@ pub struct Look<'a> {
     pub concurrency: Concurrency,
     /// The call to look for among those under way. A call taken for new that is not makes the claim fail.
     pub call: Option<&'a UniqueId>,
+    /// What the Asterisk that asks calls itself: a client that registers must have registered there. `None`: anywhere.
+    pub system_name: Option<&'a SystemName>,
 }
 
 /// What follows a [`RoutingView`]: decide on it quickly, then [`claim`](Self::claim) or
@@ -221,6 +244,7 @@ impl Store {
         let look = Look {
             concurrency: Concurrency::Optimistic,
             call: None,
+            system_name: None,
         };
         let view = read_view(&transaction, number, look).await;
         transaction.roll_back(view.as_ref().err()).await;
@@ -243,6 +267,8 @@ pub(super) async fn read_view(
 ) -> Result<RoutingView, Error> {
     let keys = number.lookup_keys();
     let by_number: Parameters<'_> = &[&keys];
+    let system_name = look.system_name.map(SystemName::as_str);
+    let for_view: Parameters<'_> = &[&keys, &system_name];
     let view = transaction.prepare(sql::ROUTING_VIEW).await?;
     let turn_lock = match look.concurrency {
         Concurrency::Queued => Some(transaction.prepare(sql::LOCK_CAMPAIGN).await?),
@@ -281,7 +307,7 @@ pub(super) async fn read_view(
         biased;
         take_turn,
         find_call,
-        transaction.query(sql::ROUTING_VIEW, &view, by_number),
+        transaction.query(sql::ROUTING_VIEW, &view, for_view),
     );
     turn?;
     let (call, view) = (call?, view?);
@@ -292,10 +318,12 @@ pub(super) async fn read_view(
     let first = view
         .first()
         .ok_or_else(|| Error::row(sql::ROUTING_VIEW.name, "no row"))?;
+    let did = ResolvedDid::from_row(first)?;
     Ok(RoutingView {
         looked_at: super::rows::reader(sql::ROUTING_VIEW, first).column("looked_at")?,
         calls,
-        did: ResolvedDid::from_row(first)?,
+        closed: closed_campaigns(transaction, did.as_ref()).await?,
+        did,
         campaign: Campaign::from_row(first)?,
         links: view
             .iter()
@@ -303,6 +331,30 @@ pub(super) async fn read_view(
             .map(Link::from_row)
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A round trip of its own, paid only by calls that no campaign takes.
+async fn closed_campaigns(
+    transaction: &Transaction,
+    did: Option<&ResolvedDid>,
+) -> Result<Vec<ClosedCampaign>, Error> {
+    let Some(did) = did.filter(|d| d.did_active && d.owner_active && d.campaign_id.is_none())
+    else {
+        return Ok(Vec::new());
+    };
+    let statement = transaction.prepare(sql::CLOSED_CAMPAIGNS).await?;
+    let of_did: Parameters<'_> = &[&did.did_id.0, &did.user_id.0];
+    let rows = (transaction.query(sql::CLOSED_CAMPAIGNS, &statement, of_did)).await?;
+    rows.iter()
+        .map(|row| {
+            let get = super::rows::reader(sql::CLOSED_CAMPAIGNS, row);
+            Ok(ClosedCampaign {
+                campaign_id: CampaignId(get.column("campaign_id")?),
+                name: get.column("name")?,
+                status: get.column("status")?,
+            })
+        })
+        .collect()
 }
 
 impl Offering {

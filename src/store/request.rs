@@ -35,6 +35,9 @@ pub const OBJECTS: &[&str] = &[
     "server",
     "recording",
     "transcription_job",
+    "second_factor",
+    "network",
+    "erasure",
 ];
 
 /// What the audit log says was done to them.
@@ -57,6 +60,18 @@ pub const ACTIONS: &[&str] = &[
     "hold",
     "share",
     "retry",
+    "order_links",
+    "grant",
+    "take_grant",
+    "hang_up",
+    "lock",
+    "unlock",
+    "revoke_all",
+    "renew_recovery_codes",
+    "remove",
+    "reset",
+    "set_limits",
+    "erase",
 ];
 
 /// Whose eyes a request sees with.

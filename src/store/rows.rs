@@ -101,6 +101,7 @@ impl Link {
             link_active: get.column("link_active")?,
             client_active: get.column("client_active")?,
             granted: get.column("granted")?,
+            registered: get.column("registered")?,
             dialable: has_address && endpoint.as_deref().is_some_and(is_endpoint_id),
             caps: vec![
                 Cap {

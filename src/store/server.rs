@@ -66,7 +66,7 @@ pub enum ConnectError {
     /// The server did not answer or refused us.
     #[error("cannot connect to {server}")]
     Connect {
-        /// Which.
+        /// Which, with the database and the user that were tried.
         server: String,
         /// Why.
         #[source]
@@ -267,8 +267,9 @@ impl Server {
         let mut config = self.hosts[host].clone();
         config.application_name(application_name);
         let server = name_of(&config);
+        let tried = tried_of(&config);
         let failed = |source| ConnectError::Connect {
-            server: server.clone(),
+            server: tried.clone(),
             source,
         };
         let losses = Arc::clone(&self.losses);
@@ -483,11 +484,32 @@ fn one_by_one(config: &tokio_postgres::Config) -> Vec<tokio_postgres::Config> {
 fn name_of(config: &tokio_postgres::Config) -> String {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     match (config.get_hosts().first(), config.get_hostaddrs().first()) {
-        (Some(Host::Tcp(host)), _) => format!("{host}:{port}"),
+        // What stands before an @ is the end of a password.
+        (Some(Host::Tcp(host)), _) => {
+            format!("{}:{port}", host.rsplit('@').next().unwrap_or(host))
+        }
         (Some(Host::Unix(path)), _) => format!("{}:{port}", path.display()),
         (None, Some(address)) => format!("{address}:{port}"),
         (None, None) => "no host".to_owned(),
     }
+}
+
+/// What was tried, to be compared with what was meant: a password with an unescaped `@` makes a host of its end.
+fn tried_of(config: &tokio_postgres::Config) -> String {
+    let user = config.get_user().unwrap_or("(nobody named)");
+    let database = config.get_dbname().unwrap_or(user);
+    let server = name_of(config);
+    let mark = if config.get_hosts().iter().any(is_odd) {
+        ": an @, : or / in user or password is written %40, %3A, %2F"
+    } else {
+        ""
+    };
+    format!("{server} (database {database}, user {user}{mark})")
+}
+
+/// Neither a name nor an address.
+fn is_odd(host: &Host) -> bool {
+    matches!(host, Host::Tcp(name) if name.contains(['@', '%', '/']))
 }
 
 fn client_config(

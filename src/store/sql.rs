@@ -84,6 +84,7 @@ statements! { "queries";
     CLAIM_ERASURE = "claim_erasure",
     CLAIM_JOB = "claim_job",
     CLEAR_REFERENCES = "clear_references",
+    CLOSED_CAMPAIGNS = "closed_campaigns",
     CLOSE_CALL = "close_call",
     CONFIRM = "confirm",
     CONTEST_SERVER = "contest_server",
@@ -146,5 +147,6 @@ statements! { "queries";
     TAKE_SWEEP = "take_sweep",
     UNWATCHED_RESERVATIONS = "unwatched_reservations",
     USAGE_DRIFT = "usage_drift",
+    WAITING_LANGUAGES = "waiting_languages",
     WAITING_RESERVATIONS = "waiting_reservations",
 }

@@ -46,17 +46,16 @@ impl Desk {
         };
         for track in tracks {
             let known = laid.files.iter().find(|(_, from)| **from == track.path);
-            let place = match known {
-                Some((place, _)) => place.clone(),
-                None => {
-                    let place = self.0.join(format!("{}.wav", laid.files.len() + 1));
-                    let (from, to) = (track.path.clone(), place.clone());
-                    laid.files.insert(place.clone(), track.path.clone());
-                    tokio::task::spawn_blocking(move || link_or_copy(&from, &to))
-                        .await
-                        .map_err(io::Error::other)??;
-                    place
-                }
+            let place = if let Some((place, _)) = known {
+                place.clone()
+            } else {
+                let place = self.0.join(format!("{}.wav", laid.files.len() + 1));
+                let (from, to) = (track.path.clone(), place.clone());
+                laid.files.insert(place.clone(), track.path.clone());
+                tokio::task::spawn_blocking(move || link_or_copy(&from, &to))
+                    .await
+                    .map_err(io::Error::other)??;
+                place
             };
             track.path = place;
         }
@@ -87,19 +86,17 @@ pub fn clear_away() {
 /// Links cost nothing, but there are none to another file system, or to files of others.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     // A link to a symbolic link would lead out of the sandbox again.
-    let from = match std::fs::canonicalize(from) {
-        Ok(from) => from,
+    let Ok(from) = std::fs::canonicalize(from) else {
         // Whoever is to read it says why it cannot.
-        Err(_) => return Ok(()),
+        return Ok(());
     };
     if std::fs::hard_link(&from, to).is_ok() {
         return Ok(());
     }
     match std::fs::copy(&from, to) {
-        Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
         // What may not be read is told of by its reader, as a file that is not there.
-        Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

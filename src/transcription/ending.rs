@@ -152,7 +152,7 @@ impl Slot {
                 permanent = !code.may_pass();
                 if code == FailureCode::ModelUnusable {
                     (free, pause) = (true, SHORT_PAUSE);
-                    models.distrust(languages, &message);
+                    models.distrust(job.language, &message);
                 }
                 (code.as_str(), message)
             }

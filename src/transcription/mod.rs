@@ -111,6 +111,17 @@ impl Status {
             return Self::Degraded(problems.fold(first, |all, next| all + "; " + &next));
         }
         if states().any(|state| matches!(state, ModelState::Usable(_))) {
+            let lacking = view.lacking();
+            if view.complete && !lacking.is_empty() {
+                let installs: Vec<String> = lacking
+                    .iter()
+                    .map(|language| format!("`capconduit model install {language}`"))
+                    .collect();
+                return Self::Degraded(format!(
+                    "recordings wait for a model that is not there: {}",
+                    installs.join(", ")
+                ));
+            }
             Self::Ready
         } else if view.complete {
             Self::NotUsed
@@ -248,5 +259,7 @@ async fn round(context: &Context) -> Result<(), crate::store::Error> {
     for (state, jobs) in context.store.count_jobs().await? {
         metrics::transcription_jobs(state, jobs);
     }
+    let waiting = context.store.waiting_languages().await?;
+    context.models.note_waiting(waiting);
     Ok(())
 }

@@ -138,6 +138,8 @@ pub struct View {
     pub no_worker: Option<String>,
     /// All models have been tried at least once.
     pub complete: bool,
+    /// The languages of recordings that wait in the queue.
+    pub waiting: Vec<RecordingLanguage>,
 }
 
 impl View {
@@ -149,6 +151,17 @@ impl View {
         usable
             .map(|(language, (directory, _))| (language.to_string(), directory.clone()))
             .collect()
+    }
+
+    /// The languages whose model is not there, though a recording waits for it.
+    pub fn lacking(&self) -> Vec<Language> {
+        let absent = |language: &&Language| {
+            let known = self.models.get(language);
+            matches!(known, Some((_, ModelState::Absent)))
+        };
+        let needed = self.waiting.iter().flat_map(|of| of.languages());
+        let lacking: BTreeSet<Language> = needed.filter(absent).copied().collect();
+        lacking.into_iter().collect()
     }
 
     /// The languages of recordings that can be transcribed: one that may be in either needs both models.
@@ -261,18 +274,37 @@ impl Models {
         }
     }
 
-    /// A transcriber could not use the models of these languages: none is used before it was tried again.
-    pub fn distrust(&self, languages: &[Language], problem: &str) {
+    /// A transcriber could not use the models that a recording in this language needs: none is used before it was tried
+    /// again. Blamed is the one whose directory changed or went; if all are as they were, all of them.
+    pub fn distrust(&self, of: RecordingLanguage, problem: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let languages = of.languages();
+        let changed = |language: &&Language| {
+            let known = known.get(language);
+            known.is_some_and(|known| look(&known.directory) != known.seen)
+        };
+        let changed: Vec<Language> = languages.iter().filter(changed).copied().collect();
         for language in languages {
             if let Some(known) = known.get_mut(language) {
                 known.seen = None;
-                known.state = ModelState::Unusable(problem.to_owned());
+                if changed.is_empty() || changed.contains(language) {
+                    known.state = ModelState::Unusable(problem.to_owned());
+                }
             }
         }
         drop(known);
-        self.show(|_| {});
+        // The recording goes back to the queue.
+        self.show(|view| {
+            if !view.waiting.contains(&of) {
+                view.waiting.push(of);
+            }
+        });
         self.again.notify_one();
+    }
+
+    /// Recordings in these languages wait in the queue.
+    pub fn note_waiting(&self, languages: Vec<RecordingLanguage>) {
+        self.show(|view| view.waiting = languages);
     }
 
     /// No transcriber could be started.

@@ -558,6 +558,68 @@ through_ivr() { # DID STATUS ATTEMPTS
 }
 billed() { sql_is t "select bool_and(billsec_seconds between $2 and $3) and count(*) = 1 from call_logs where incoming_did_number = '$1'"; }
 
+# A dialplan that goes on with callers who reach nobody, as to voicemail.
+case_return() {
+    local refused bye
+    comes_back ${N}121 REJECTED_DID 0
+    refused=$CALLER_NUMBER
+    place carrier-wait.xml
+    comes_back ${N}102 ANSWERED 1
+    bye=$CALLER_NUMBER
+    place carrier-wait.xml
+    for CARRIER in "${CARRIERS[@]}"; do heard "$CARRIER"; done
+    expect 'a refused caller is not given back with the reason' is_back "$refused" 'REFUSED 20 no_active_campaign_for_did'
+    expect 'a caller whose agent hung up is not given back' is_back "$bye" 'ANSWERED 16 '
+    eventually 5 'all is logged' all_logged
+    note "$(sql "select string_agg(format('%s %s: %s s, talked %s s', right(incoming_did_number, 3), call_status, duration_seconds, billsec_seconds), ', ') from call_logs")"
+    expect 'what the caller did afterwards is billed' billed ${N}102 0 1
+
+    # Nobody decides: the fallback rings out, and the caller is given back all the same. The daemon that is there again
+    # is told at the end what became of the call then, not later.
+    cli dialplan set global FALLBACK_DIAL "PJSIP/nobody" >/dev/null
+    daemon_kill one
+    comes_back ${N}101 '' ''
+    place carrier-wait.xml
+    heard "$CARRIER"
+    cli dialplan set global FALLBACK_DIAL PJSIP/fallback >/dev/null
+    expect 'a caller for whom no daemon answers is not given back' is_back "$CALLER_NUMBER" 'UNAVAILABLE 34 '
+    daemon_up one
+}
+comes_back() { # DID STATUS ATTEMPTS
+    CALLER=$((CALLER + 1))
+    CALLER_NUMBER=+1415$((5550000 + CALLER))
+    BATCH+=("r$1;$CALLER_NUMBER;any")
+    local surely=surely
+    [ -n "$2" ] || surely=maybe
+    printf '%s,%s,%s,%s,%s,%s\n' "any-$CALLER_NUMBER" "$1" "$2" "$3" '' "$surely" >>"$LAB/placed.csv"
+}
+is_back() { grep -qF "lab: $1 is back: $2" "$ASTERISK/var/log/messages.log"; }
+
+# Carriers that write numbers as one dials them at home.
+case_numbers() {
+    local written
+    # A number as it came: nobody's.
+    BATCH+=("5550000101;+14155550001;any")
+    expect_call +14155550001 5550000101 REJECTED_DID 0 did_not_found
+    place carrier.xml -d 300
+    heard "$CARRIER"
+    for written in INTERNATIONAL_PREFIX=00 COUNTRY_CODE=1 NATIONAL_PREFIX=0 NATIONAL_DIGITS=10; do
+        cli dialplan set global "CC_${written%=*}" "${written#*=}" >/dev/null
+    done
+    for written in 5550000101 05550000101 0015550000101 15550000101 +15550000101; do
+        CALLER=$((CALLER + 1))
+        BATCH+=("$written;+1415$((5550000 + CALLER));any")
+        expect_call "+1415$((5550000 + CALLER))" ${N}101 ANSWERED 1 none
+    done
+    # Short numbers stay as they are.
+    call 110 REJECTED_DID 0 did_not_found
+    place carrier.xml -d 300
+    heard "$CARRIER"
+    for written in INTERNATIONAL_PREFIX COUNTRY_CODE NATIONAL_PREFIX NATIONAL_DIGITS; do
+        cli dialplan set global "CC_$written" '' >/dev/null
+    done
+}
+
 # Our parts in a PBX that has its own: phones known by their user names, a context that dials out over a trunk, and
 # call centres whose rows name that context.
 case_merged() {
@@ -641,6 +703,74 @@ exten => _9X.,1,Dial(PJSIP/${EXTEN:1}@provider,20)
 CONF
     [ "$(id -u)" -ne 0 ] || chown -R "$(postgres_user):" "$1"
 }
+
+# A call centre that registers, and strangers who would like to.
+case_registering() {
+    local phone_port verdict
+    sql "update clients set registers = true where client_identifier = 'q-phone';
+         update pjsip_aors set contact = '' where id = 'q-phone';
+         insert into pjsip_auths (id, client_id, auth_type, username, password)
+         select 'q-phone', id, 'userpass', 'q-phone', 'a-long-password' from clients where client_identifier = 'q-phone'" >/dev/null
+    free_port phone_port
+    verdict="select r->>'verdict' from decisions d, jsonb_array_elements(d.ranking) r join campaign_client_settings s on s.id = (r->>'link_id')::int
+        join clients c on c.id = s.client_id where c.client_identifier = 'q-phone' order by d.decision_id desc limit 1"
+
+    # Nobody is there: the next one at once, not after a ring timeout.
+    call ${N}971 ANSWERED 1 none
+    place carrier.xml -d 500
+    heard "$CARRIER"
+    expect 'an unregistered call centre has no verdict of its own' sql_is not_registered "$verdict"
+
+    registers q-phone q-phone 'a-wrong-password' 60
+    expect 'a stranger registers with a-wrong-password' [ "$REGISTER_GOT" = 401 ]
+    registers q-fixed q-fixed '' 60
+    expect 'somebody registers for a call centre that does not' [ "$REGISTER_GOT" != 200 ]
+    expect 'a contact of a stranger is kept' sql_is 0 'select count(*) from pjsip_contacts'
+
+    # Who it is the password says, and not the name in To.
+    registers q-fixed q-phone 'a-long-password' 60
+    expect 'a call centre registers as another' sql_is 0 "select count(*) from pjsip_contacts where id not like 'q-phone^3B%' or endpoint <> 'q-phone'"
+
+    registers q-phone q-phone 'a-long-password' 300
+    expect "a call centre cannot register: $REGISTER_GOT" [ "$REGISTER_GOT" = 200 ]
+    note "$(sql 'select * from pjsip_contacts')"
+    expect 'the contact is not what the address translator shows' \
+        sql_is "lab q-phone sip:q-phone@127.0.0.4:$phone_port" "select concat_ws(' ', reg_server, endpoint, split_part(uri, '^3B', 1)) from pjsip_contacts"
+    sipp_start "$LAB/centre-phone.log" -sf "$REPO_ROOT/tests/sipp/uas-answer.xml" -aa -i 127.0.0.4 -p "$phone_port" -mi 127.0.0.1 -mp "$CARRIER_MEDIA"
+    SIPP_REGISTERED=$SIPP_PID
+    LAB_STARTED+=("$SIPP_PID")
+    call ${N}971 ANSWERED 1 none
+    place carrier.xml -d 500
+    heard "$CARRIER"
+    expect 'a registered call centre is not dialled' sql_is eligible "$verdict"
+    eventually 5 'both calls are logged' sql_is 'q-fixed q-phone' \
+        "select string_agg(c.client_identifier, ' ' order by l.id) from call_logs l join clients c on c.id = l.client_id"
+
+    # Its name in From opens nothing, as before.
+    merged_dials q-phone
+    expect 'a stranger with the name of a call centre is not refused' [ "$MERGED_GOT" = 401 ]
+
+    signal_pid KILL "$SIPP_REGISTERED"
+    wait_for 5 'the call centre is gone' pid_gone "$SIPP_REGISTERED"
+    registers q-phone q-phone 'a-long-password' 0
+    expect 'a registration cannot be given back' sql_is 0 'select count(*) from pjsip_contacts'
+
+    # What is rendered for encrypted calls.
+    sql "update pjsip_endpoints set media_encryption = 'sdes', transport = 'transport-tls' where id = 'q-phone'" >/dev/null
+    cli pjsip show endpoint q-phone >"$LAB/endpoint.log"
+    expect 'sound of a call centre is not encrypted' grep -qE '^ media_encryption +: sdes' "$LAB/endpoint.log"
+    expect 'Asterisk does not speak TLS' speaks_tls
+}
+# registers AOR USER PASSWORD SECONDS: from an address that is not the carrier's. Sets REGISTER_GOT.
+registers() {
+    local log=$LAB/register-$RANDOM
+    printf 'SEQUENTIAL\n%s;[authentication username=%s password=%s]\n' "$1" "$2" "$3" >"$log.in"
+    sipp_start "$log.log" "127.0.0.1:$SIP_PORT" -sf "$REPO_ROOT/tests/sipp/register.xml" -inf "$log.in" -m 1 -i 127.0.0.4 -p "$phone_port" \
+        -set expires "$4" -trace_logs -log_file "$log.calls" -trace_err -error_file "$log.errors" -timeout 30
+    wait_for 40 'the registration is answered' pid_gone "$SIPP_PID" || signal_pid KILL "$SIPP_PID"
+    REGISTER_GOT=$(sed -n 's/.* got=\([0-9]*\).*/\1/p' "$log.calls" 2>/dev/null)
+}
+speaks_tls() { openssl s_client -connect "127.0.0.1:$TLS_PORT" -CAfile "$ASTERISK/tls.crt" -verify_return_error </dev/null; }
 
 # What `capconduit check` finds in a running Asterisk.
 case_check() {

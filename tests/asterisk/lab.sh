@@ -32,9 +32,10 @@ lab_start() {
     postgres_start "$LAB/pg" wal_writer_delay=10s
     postgres_psql -c 'create database capconduit'
     DATABASE_URL=$(postgres_url capconduit)
-    for name in SIP_PORT ARI_PORT; do free_port "$name"; done
+    for name in SIP_PORT ARI_PORT TLS_PORT; do free_port "$name"; done
     free_port RTP_PORT 600
     free_port CARRIER_MEDIA 8
+    have openssl || apt_install openssl
     ASTERISK=$LAB/asterisk
     mkdir -p "$ASTERISK" "$LAB/bin"
     ln -s "$REPO_ROOT/tests/fixtures/vosk/eager-transcriber" "$(dirname "$BINARY")/capconduit-transcriber" "$LAB/bin/"
@@ -62,10 +63,12 @@ lab_start() {
 
 # lab_render OUT_DIR: the configuration of an Asterisk with the ports of the lab.
 lab_render() {
+    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=lab -days 2 -keyout "$1/tls.key" -out "$1/tls.crt" 2>/dev/null
     SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
         PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
+        TLS_BIND=127.0.0.1:$TLS_PORT TLS_CERT_FILE=$1/tls.crt TLS_KEY_FILE=$1/tls.key \
         FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 599)) SYSTEM_NAME=lab \
-        "$REPO_ROOT/scripts/render-asterisk-config" "$1"
+        "$REPO_ROOT/scripts/render-asterisk-config" --quiet "$1"
     # Endpoint and aor: the aor that a `PJSIP/trunk/sip:...` names is looked up in the database.
     cat >>"$1/pjsip.conf" <<CONF
 
@@ -89,6 +92,13 @@ CONF
 exten => _i.,1,Answer()
  same => n,Wait(2)
  same => n,Goto(capconduit-inbound,${EXTEN:1},1)
+; An IVR that goes on with who was refused: r<number> comes back, and stays for a second.
+exten => _r.,1,Answer()
+ same => n,Set(CC_RETURN=yes)
+ same => n,Gosub(capconduit-call,s,1(${EXTEN:1}))
+ same => n,Log(NOTICE,lab: ${CALLERID(num)} is back: ${CC_OUTCOME} ${CC_CAUSE} ${CAPCONDUIT_REASON})
+ same => n,Wait(1)
+ same => n,Hangup()
 CONF
 }
 

@@ -58,6 +58,8 @@ insert into lab.plan values
     ('ari', '+15550000801', 'priority', 20, 'a-talk', :answer, 2, null, 1, 1),
     ('merged', '+15550000981', 'priority', 20, 'g-open', :answer, 9, null, 0, 1),
     ('merged refer', '+15550000982', 'priority', 20, 'g-refer', :refer, 9, null, 0, 1),
+    ('register', '+15550000971', 'priority', 20, 'q-phone', :answer, 9, null, 0, 1),
+    ('register', '+15550000971', 'priority', 20, 'q-fixed', :answer, 9, null, 1, 1),
     ('crash', '+15550000901', 'priority', 20, 'c-talk', :answer, 2, null, 0, 1),
     ('crash slow', '+15550000902', 'priority', 20, 'c-slow', :slow, 1, null, 0, 1),
     ('record', '+15550000951', 'priority', 20, 'vbusy', :busy, 9, null, 0, 1),

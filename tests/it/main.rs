@@ -10,6 +10,7 @@ mod layering;
 mod models;
 mod ops;
 mod recording;
+mod render;
 mod routing;
 mod store;
 mod support;

@@ -104,6 +104,18 @@ async fn readiness_follows_the_components_and_ends_with_the_drain() {
     let database = daemon.readiness.component("database");
     daemon.readiness.component("ari").not_configured();
 
+    let shown = |body: &str, line: &str| body.lines().any(|l| l == line);
+    let (_, _, body) = ask(daemon.address, "GET", "/metrics").await;
+    for line in [
+        "capconduit_ready 0",
+        "capconduit_component_ready{component=\"ari\"} 1",
+        "capconduit_component_ready{component=\"database\"} 0",
+        "capconduit_component_degraded{component=\"database\"} 0",
+    ] {
+        assert!(shown(&body, line), "no {line} in {body}");
+    }
+    assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+
     let (status, _, body) = ask(daemon.address, "GET", "/readyz").await;
     assert_eq!(status, 503);
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -206,13 +218,15 @@ fn the_document_lists_every_metric_with_its_labels_and_no_other() {
     let text = std::fs::read_to_string(root.join("docs/observability.md")).unwrap();
     let described: Vec<(&str, &str)> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("| `capconduit_")?.split_once("` | "))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter(|(name, _)| name.starts_with("capconduit_") || name.starts_with("process_"))
         .filter_map(|(metric, rest)| Some((metric, rest.split_once(" | ")?.0)))
         .collect();
     let known: Vec<(String, &str)> = metrics::ALL
         .iter()
+        .chain(metrics::SCRAPED)
         .map(|metric| {
-            let name = metric.name.trim_start_matches("capconduit_");
+            let name = metric.name;
             let labels = match metric.labels {
                 [] => String::new(),
                 labels => format!("{{{}}}", labels.join(",")),

@@ -226,11 +226,14 @@ fn answer(fates: Vec<Option<Fate>>) -> Json<BulkAnswer> {
     })
 }
 
+/// What is known of each row, and the rows to go on with, each with its place.
+type Sorted<T> = (Vec<Option<Fate>>, Vec<(usize, T)>);
+
 /// The rows that the form accepts, with their places; the fate of the others.
 fn read<T: serde::de::DeserializeOwned>(
     form: &Form,
     rows: Vec<Value>,
-) -> Result<(Vec<Option<Fate>>, Vec<(usize, T)>), Problem> {
+) -> Result<Sorted<T>, Problem> {
     let mut fates = Vec::with_capacity(rows.len());
     let mut good = Vec::with_capacity(rows.len());
     for (place, row) in rows.into_iter().enumerate() {

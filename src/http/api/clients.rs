@@ -24,6 +24,7 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
+use super::registration::{self, REGISTER};
 use super::{Api, Problem, shown, words};
 use crate::domain::ClientId;
 use crate::domain::candidate::is_endpoint_id;
@@ -206,13 +207,21 @@ const OUTBOUND_AUTH: Field = Field::text("outbound_auth", 0, 40, NO_NAME_OR_NAME
 const DISALLOW: Field = Field::text("disallow", 0, 200, CODECS);
 const ALLOW: Field = Field::text("allow", 0, 200, CODECS);
 const DIRECT_MEDIA: Field = Field::choice("direct_media", &["yes", "no", "nonat", "update"]);
+const MEDIA_ENCRYPTION: Field = Field::choice("media_encryption", &["no", "sdes"]).about(
+    "`sdes`: sound is encrypted (SRTP), with keys in the SIP messages: over `transport-tls` then, or whoever reads along \
+     has the keys.",
+);
 const FROM_USER: Field = Field::text("from_user", 0, 80, USER).nullable();
 const FROM_DOMAIN: Field = Field::text("from_domain", 0, 80, HOST).nullable();
 const CALLERID: Field = Field::text("callerid", 0, 80, PLAIN).nullable();
-const CONTACT_FIELD: Field = Field::text("contact", 1, 255, CONTACT);
+const CONTACT_FIELD: Field = Field::text("contact", 1, 255, CONTACT)
+    .about("Where the client is. Required of a new one, unless it registers.");
 const MAX_CONTACTS: Field = Field::integer("max_contacts", 1, i32::MAX as i64);
 const QUALIFY_FREQUENCY: Field = Field::integer("qualify_frequency", 0, MAX_QUALIFY_SECONDS);
-const AUTH_TYPE: Field = Field::choice("auth_type", &["userpass", "md5", "google_oauth"]);
+const AUTH_TYPE: Field = Field::choice("auth_type", &["userpass", "md5", "google_oauth"]).about(
+    "`md5`: the password may be the 32 hexadecimal digits of MD5(username:realm:password), and `realm` then says which \
+     realm. `google_oauth` is refused: it needs a token that is not kept here.",
+);
 const AUTH_ID: Field = Field::text("id", 1, 40, NAME).required();
 const USERNAME: Field = Field::text("username", 0, 80, PLAIN).nullable();
 const REALM: Field = Field::text("realm", 0, 80, PLAIN).nullable();
@@ -229,6 +238,7 @@ static NEW_CLIENT: Form = Form {
         Field::choice("status", STATUSES).default("\"active\""),
         ACCESS.default("\"open\""),
         NOTES,
+        REGISTER.default("false"),
         Field::object("pjsip", &NEW_PJSIP).required(),
     ],
     unknown: Unknown::Refuse,
@@ -258,6 +268,7 @@ static NEW_ENDPOINT: Form = Form {
         DISALLOW.default("\"all\""),
         ALLOW.default("\"ulaw,alaw,gsm\""),
         DIRECT_MEDIA.default("\"no\""),
+        MEDIA_ENCRYPTION.default("\"no\""),
         FROM_USER,
         FROM_DOMAIN,
         CALLERID,
@@ -270,7 +281,7 @@ static NEW_AOR: Form = Form {
     name: "NewAor",
     fields: &[
         Field::line("id", 1, 40).required(),
-        CONTACT_FIELD.required(),
+        CONTACT_FIELD,
         MAX_CONTACTS.default("1"),
         QUALIFY_FREQUENCY.default("60"),
     ],
@@ -299,6 +310,7 @@ static CLIENT_CHANGE: Form = Form {
         Field::choice("status", STATUSES),
         ACCESS,
         NOTES,
+        REGISTER,
         Field::object("pjsip", &PJSIP_CHANGE),
     ],
     unknown: Unknown::Drop,
@@ -329,6 +341,7 @@ static ENDPOINT_CHANGE: Form = Form {
         DISALLOW,
         ALLOW,
         DIRECT_MEDIA,
+        MEDIA_ENCRYPTION,
         FROM_USER,
         FROM_DOMAIN,
         CALLERID,
@@ -360,6 +373,7 @@ struct GivenClient {
     status: String,
     access: String,
     notes: Option<String>,
+    register: bool,
     pjsip: GivenPjsip,
 }
 
@@ -372,6 +386,7 @@ struct ChangedClient {
     access: Option<String>,
     #[serde(default, deserialize_with = "given")]
     notes: Option<Option<String>>,
+    register: Option<bool>,
     #[serde(default)]
     pjsip: GivenPjsip,
 }
@@ -383,6 +398,13 @@ struct GivenPjsip {
     aor: Option<GivenAor>,
     #[serde(default, deserialize_with = "given")]
     auth: Option<Option<GivenAuth>>,
+}
+
+impl GivenPjsip {
+    /// The password that is to be set.
+    fn password(&self) -> Option<&str> {
+        self.auth.as_ref()?.as_ref()?.password.as_ref()?.as_deref()
+    }
 }
 
 #[derive(Deserialize)]
@@ -400,6 +422,7 @@ struct GivenEndpoint {
     disallow: Option<String>,
     allow: Option<String>,
     direct_media: Option<String>,
+    media_encryption: Option<String>,
     #[serde(default, deserialize_with = "given")]
     from_user: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
@@ -443,6 +466,10 @@ pub struct Client {
     /// `open` to all sellers, or to those with a grant (`granted`).
     access: String,
     notes: Option<String>,
+    /// It registers with Asterisk, rather than being at a fixed address.
+    register: bool,
+    /// Whether it has registered, of a client that registers.
+    registered: Option<bool>,
     /// Who made it, if that account is still there.
     created_by: Option<i32>,
     created_at: Moment,
@@ -463,6 +490,7 @@ struct PjsipEndpoint {
     disallow: Option<String>,
     allow: Option<String>,
     direct_media: Option<String>,
+    media_encryption: Option<String>,
     outbound_auth: Option<String>,
     from_user: Option<String>,
     from_domain: Option<String>,
@@ -497,6 +525,8 @@ impl Client {
             status: row.status,
             access: row.access,
             notes: row.notes,
+            register: row.registers,
+            registered: row.registered,
             created_by: row.created_by,
             created_at: Moment(row.created_at),
             updated_at: Moment(row.updated_at),
@@ -509,6 +539,7 @@ impl Client {
                 disallow: e.disallow,
                 allow: e.allow,
                 direct_media: e.direct_media,
+                media_encryption: e.media_encryption,
                 outbound_auth: e.outbound_auth,
                 from_user: e.from_user,
                 from_domain: e.from_domain,
@@ -554,8 +585,15 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<Listed<Client
 async fn create(
     State(api): State<Api>,
     caller: Caller,
-    Input(new): Input<GivenClient>,
+    Input(mut new): Input<GivenClient>,
 ) -> Result<Response, Problem> {
+    if new.register
+        && let Some(Some(auth)) = &mut new.pjsip.auth
+    {
+        auth.username
+            .get_or_insert(Some(new.client_identifier.clone()));
+    }
+    let password = new.pjsip.password().map(str::to_owned);
     let identifier = new.client_identifier.as_str();
     let endpoint_id = new.pjsip.endpoint.as_ref().and_then(|e| e.id.as_deref());
     let aor_id = new.pjsip.aor.as_ref().and_then(|a| a.id.as_deref());
@@ -568,7 +606,13 @@ async fn create(
         ));
     }
     let contexts = &api.settings.contexts;
-    let written = Pjsip::of(identifier, None, None, None, new.pjsip, contexts)?;
+    let written = Pjsip::of(
+        identifier,
+        (None, None, None),
+        new.pjsip,
+        contexts,
+        new.register,
+    )?;
     let request = api.store.request(caller.reach()).await?;
     let id = request
         .create_client(&NewClient {
@@ -577,6 +621,7 @@ async fn create(
             department: new.department.as_deref(),
             status: &new.status,
             notes: new.notes.as_deref(),
+            registers: new.register,
             created_by: caller.user_id,
             access: &new.access,
         })
@@ -584,6 +629,7 @@ async fn create(
         .map_err(refused)?;
     written.write(&request, id).await?;
     let row = request.client(id).await?.ok_or_else(Problem::internal)?;
+    registration::check(&row, Some(new.register), password.as_deref())?;
     let (tag, client) = (tag(&row), Client::of(row));
     note(&request, &caller, "create", None, shown(&client)).await?;
     request.commit().await?;
@@ -608,13 +654,14 @@ async fn update(
     let row = request.lock_client(id).await?;
     let row = row.ok_or_else(|| Problem::not_found("client"))?;
     tag(&row).check(&headers)?;
+    let password = change.pjsip.password().map(str::to_owned);
+    let present = (row.endpoint.as_ref(), row.aor.as_ref(), row.auth.as_ref());
     let written = Pjsip::of(
         &row.client_identifier,
-        row.endpoint.as_ref(),
-        row.aor.as_ref(),
-        row.auth.as_ref(),
+        present,
         change.pjsip,
         &api.settings.contexts,
+        change.register.unwrap_or(row.registers),
     )?;
     let secret_changed = matches!(&written.auth, Credentials::Are(_, Some(_)));
     let before = Client::of(row);
@@ -627,11 +674,13 @@ async fn update(
                 status: change.status.as_deref(),
                 notes: change.notes.as_ref().map(Option::as_deref),
                 access: change.access.as_deref(),
+                registers: change.register,
             },
         )
         .await?;
     written.write(&request, id).await?;
     let row = request.client(id).await?.ok_or_else(Problem::internal)?;
+    registration::check(&row, change.register, password.as_deref())?;
     let (tag, client) = (tag(&row), Client::of(row));
     let after = with_secret(&client, secret_changed);
     note(&request, &caller, "update", Some(&before), after).await?;
@@ -691,18 +740,17 @@ impl Pjsip {
     /// What is given, upon what is there.
     fn of(
         identifier: &str,
-        endpoint: Option<&EndpointRow>,
-        aor: Option<&AorRow>,
-        auth: Option<&AuthRow>,
+        (endpoint, aor, auth): (Option<&EndpointRow>, Option<&AorRow>, Option<&AuthRow>),
         given: GivenPjsip,
         contexts: &[String],
+        registers: bool,
     ) -> Result<Self, Problem> {
         let mut new_endpoint = match given.endpoint {
             Some(given) => Some(given.upon(identifier, endpoint, contexts)?),
             None => endpoint.cloned(),
         };
         let new_aor = match given.aor {
-            Some(given) => Some(given.upon(identifier, aor)?),
+            Some(given) => Some(given.upon(identifier, aor, registers)?),
             None => None,
         };
         let credentials = match (given.auth, auth) {
@@ -805,6 +853,7 @@ impl GivenEndpoint {
                 disallow: Some("all".to_owned()),
                 allow: Some("ulaw,alaw,gsm".to_owned()),
                 direct_media: Some("no".to_owned()),
+                media_encryption: Some("no".to_owned()),
                 outbound_auth: None,
                 from_user: None,
                 from_domain: None,
@@ -817,6 +866,7 @@ impl GivenEndpoint {
             (&mut row.disallow, self.disallow),
             (&mut row.allow, self.allow),
             (&mut row.direct_media, self.direct_media),
+            (&mut row.media_encryption, self.media_encryption),
         ] {
             set(place, given.map(Some));
         }
@@ -835,13 +885,22 @@ impl GivenEndpoint {
 }
 
 impl GivenAor {
-    fn upon(self, identifier: &str, present: Option<&AorRow>) -> Result<AorRow, Problem> {
+    fn upon(
+        self,
+        identifier: &str,
+        present: Option<&AorRow>,
+        registers: bool,
+    ) -> Result<AorRow, Problem> {
         let mut row = match present {
             Some(present) => present.clone(),
             None => AorRow {
                 id: identifier.to_owned(),
                 contact: match &self.contact {
                     Some(contact) => contact.clone(),
+                    None if registers => String::new(),
+                    None if self.id.is_some() => {
+                        return Err(pjsip_field("aor", "contact", "Is required."));
+                    }
                     None => return Err(pjsip_field("aor", "contact", MISSING)),
                 },
                 max_contacts: Some(1),
@@ -876,12 +935,22 @@ impl GivenAuth {
                 realm: None,
             },
         };
+        if self.auth_type.as_deref() == Some(NO_TOKEN) && row.auth_type != self.auth_type {
+            return Err(pjsip_field(
+                "auth",
+                "auth_type",
+                "google_oauth needs a token that is not kept here, so Asterisk could not use it. Use userpass or md5.",
+            ));
+        }
         set(&mut row.auth_type, self.auth_type.map(Some));
         set(&mut row.username, self.username);
         set(&mut row.realm, self.realm);
         Ok((row, self.password))
     }
 }
+
+/// The kind of credentials that cannot work. Rows that have it stay as they are.
+const NO_TOKEN: &str = "google_oauth";
 
 const MISSING: &str = "Is missing: this client has none yet.";
 

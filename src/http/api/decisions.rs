@@ -243,6 +243,10 @@ fn explain(
         Check::NoEndpoint => {
             "The client cannot be dialled: it has no endpoint with an address.".to_owned()
         }
+        Check::NotRegistered => {
+            "The client has to register with Asterisk, and has not: nobody knows where it is."
+                .to_owned()
+        }
         Check::ConcurrencyCapReached => {
             format!("At its concurrency cap{}", filled(concurrency, "in use"))
         }
@@ -280,6 +284,15 @@ fn explain_refusal(reason: &str) -> String {
                 .to_owned()
         }
     }
+}
+
+/// A sentence with the campaigns that it is about: `…: campaign 2 Sales: paused.`
+fn with_closed(sentence: String, closed: &[String]) -> String {
+    if closed.is_empty() {
+        return sentence;
+    }
+    let closed = closed.join(", ");
+    format!("{} ({closed}).", sentence.trim_end_matches('.'))
 }
 
 async fn decisions(
@@ -358,6 +371,9 @@ impl Recorded {
             Chosen::of(link, candidate, self.row.offer.as_ref(), names)
         });
         let explanation = match (&self.row.reason, &chosen) {
+            (Some(reason), _) if reason == RefusalReason::NoActiveCampaignForDid.as_str() => {
+                with_closed(explain_refusal(reason), &self.row.remarks)
+            }
             (Some(reason), _) => explain_refusal(reason),
             (None, Some(chosen)) => {
                 let name = chosen.client.as_ref().and_then(|c| c.name.as_deref());
@@ -446,7 +462,18 @@ pub struct Simulation {
     call_status: Option<&'static str>,
     /// All links of the campaign, those that could take the call first, in the order to try.
     targets: Vec<Assessed>,
+    /// Where no campaign takes the calls: those the DID is tied to that would if they were active.
+    closed_campaigns: Vec<ClosedCampaign>,
     remarks: Vec<String>,
+}
+
+/// A campaign that is not active.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ClosedCampaign {
+    id: i32,
+    name: String,
+    /// `paused` or `inactive`.
+    status: String,
 }
 
 /// A DID as a decision sees it.
@@ -596,8 +623,9 @@ impl Simulation {
             })
             .collect();
         let refusal = explanation.refusal;
+        let closed: Vec<_> = (explanation.closed.iter().map(ToString::to_string)).collect();
         let told = if let Some(reason) = refusal {
-            explain_refusal(reason.as_str())
+            with_closed(explain_refusal(reason.as_str()), &closed)
         } else {
             let chosen = decision.and_then(Decision::chosen);
             let link = links.iter().find(|l| Some(l.candidate.link_id) == chosen);
@@ -641,6 +669,13 @@ impl Simulation {
                 None => Disposition::RejectedDid.as_str(),
             }),
             targets,
+            closed_campaigns: (explanation.closed.iter())
+                .map(|c| ClosedCampaign {
+                    id: c.campaign_id.0,
+                    name: c.name.clone(),
+                    status: c.status.clone(),
+                })
+                .collect(),
             remarks,
         }
     }

@@ -163,8 +163,8 @@ const SORT_ALL: Parameter = parameter(
     "The order; with a minus the other way round. By id unless given.",
 );
 
-const E164: Rule = Rule::Check {
-    expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0",
+pub(super) const E164: Rule = Rule::Check {
+    expected: "a number in E.164 form: a plus, then 2 to 15 digits, the first not 0, without blanks or dashes",
     pattern: r"^\+[1-9][0-9]{1,14}$",
     check: is_e164,
 };

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 
@@ -38,11 +38,23 @@ pub fn routes() -> Router<Api> {
     let part =
         |part: &'static LazyLock<Part>| get(async move |headers: HeaderMap| part.answer(&headers));
     Router::new()
+        .route("/", get(root))
         .route("/api/openapi.json", part(&DOCUMENT))
         .route("/docs", part(&PAGE))
         .route("/docs/errors", part(&ERRORS))
         .route("/docs/docs.js", part(&SCRIPT))
         .route("/docs/docs.css", part(&STYLE))
+}
+
+/// A browser that was only given the host is shown the page; a program is told that there is nothing here.
+async fn root(headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let mut accept = accept.filter_map(|value| value.to_str().ok());
+    if accept.any(|types| types.contains("text/html")) {
+        Redirect::to("/docs").into_response()
+    } else {
+        super::not_found().await.into_response()
+    }
 }
 
 /// A text that is the same for everybody as long as the daemon runs.

@@ -316,13 +316,12 @@ impl Form {
 
     /// Checks and normalises one of many objects.
     pub fn read_one(&self, value: Value) -> Result<Map<String, Value>, Errors> {
-        match value {
-            Value::Object(object) => self.read(object),
-            _ => {
-                let mut errors = Errors::new();
-                errors.insert("_schema".into(), json!(["Must be a JSON object."]));
-                Err(errors)
-            }
+        if let Value::Object(object) = value {
+            self.read(object)
+        } else {
+            let mut errors = Errors::new();
+            errors.insert("_schema".into(), json!(["Must be a JSON object."]));
+            Err(errors)
         }
     }
 

@@ -22,7 +22,7 @@ const LENIENT: [&str; 7] = [
     "listDids",
     "listCampaigns",
     "listAvailableClients",
-    "listCalls",
+    "listEndedCalls",
     "getRouteInfo",
 ];
 

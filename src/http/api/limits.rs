@@ -177,11 +177,7 @@ impl Standing {
             None => Ok(()),
             Some(wait) => Err(too_many(
                 Code::TooManyRequests,
-                format!(
-                    "Too many requests; {} may come at once. Try again in {}.",
-                    self.limit,
-                    in_words(wait)
-                ),
+                format!("Too many requests; {} may come at once.", self.limit),
                 wait,
             )),
         }
@@ -199,8 +195,9 @@ impl Standing {
     }
 }
 
-/// 429, to be tried again after a while.
-pub fn too_many(code: Code, message: String, wait: Duration) -> Problem {
+/// 429, to be tried again after a while, which the message ends with.
+pub fn too_many(code: Code, message: impl Into<String>, wait: Duration) -> Problem {
+    let message = format!("{} Try again in {}.", message.into(), in_words(wait));
     Problem::new(StatusCode::TOO_MANY_REQUESTS, code, message).with_header(
         header::RETRY_AFTER,
         HeaderValue::from(whole_seconds(wait).max(1)),

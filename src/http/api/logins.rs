@@ -251,9 +251,8 @@ fn wait_for(what: &str, wait: Duration) -> Problem {
     too_many(
         Code::TooManyFailedLogins,
         format!(
-            "Too many failed logins {what}. Try again in {}, or from a browser that logged in before; an administrator \
-             can unlock an account.",
-            in_words(wait)
+            "Too many failed logins {what}. A browser that logged in before need not wait, and an administrator can \
+             unlock an account."
         ),
         wait,
     )

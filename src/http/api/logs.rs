@@ -525,7 +525,7 @@ pub fn versioned(call: &impl Serialize) -> Response {
 /// A call that has ended, with all that was tried.
 pub async fn ended_call(api: &Api, caller: &Caller, id: i64) -> Result<LoggedCallDetails, Problem> {
     let owner = caller.owner();
-    let callers = CallersShown::to(&api, &caller).await?;
+    let callers = CallersShown::to(api, caller).await?;
     let row = api.store.logged_call(caller.reach(), owner, id).await?;
     let row = row.ok_or_else(|| Problem::not_found("call"))?;
     let attempts = api

@@ -50,6 +50,7 @@ mod range;
 mod recent;
 mod recordings;
 mod recovery;
+mod registration;
 mod responses;
 mod scope;
 mod security;
@@ -101,6 +102,10 @@ pub use quotas::Quotas;
 
 /// What the API is told once.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of the configuration, as they are"
+)]
 pub struct Settings {
     /// Tokens of internal callers; any of them is right. None: there are no internal callers.
     pub internal_tokens: Vec<SecretString>,

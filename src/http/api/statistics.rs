@@ -351,12 +351,11 @@ fn span(
         Some(before) => before,
         None => day_of(now, 1)?.max(from.unwrap_or(Timestamp::MIN)),
     };
-    let from = match from {
-        Some(from) => from,
-        None => {
-            let back = before.to_zoned(zone.clone()).checked_sub(7.days());
-            back.ok()?.timestamp()
-        }
+    let from = if let Some(from) = from {
+        from
+    } else {
+        let back = before.to_zoned(zone.clone()).checked_sub(7.days());
+        back.ok()?.timestamp()
     };
     // An hour more, for clocks that went back meanwhile.
     let length = before.duration_since(from);

@@ -219,7 +219,7 @@ async fn take_code(
         return Err(match state {
             Some(state) if !state.wait.is_zero() => too_many(
                 Code::TooManyWrongCodes,
-                "Too many wrong codes. Wait before you try again, or use a recovery code.".into(),
+                "Too many wrong codes. A recovery code works meanwhile.",
                 state.wait,
             ),
             // Removed meanwhile, or free again this moment.

@@ -112,5 +112,5 @@ async fn many_clients_are_linked_and_each_row_is_answered() {
         .expect(200);
     assert_eq!(made["created"], 0);
     let usage: i64 = server.db.one("select count(*) from link_usage").await;
-    assert_eq!(usage, 3);
+    assert_eq!(usage, 4);
 }

@@ -51,11 +51,11 @@ async fn a_client_is_added_with_all_its_objects_and_read_by_asterisk() {
         client,
         json!({
             "id": 1, "clientIdentifier": "client_alpha", "name": "Alpha", "department": null, "status": "active", "access": "open",
-            "notes": null, "createdBy": 2, "createdAt": times.0, "updatedAt": times.1,
+            "notes": null, "register": false, "registered": null, "createdBy": 2, "createdAt": times.0, "updatedAt": times.1,
             "pjsipEndpoint": {
                 "id": "client_alpha", "transport": null, "aors": "client_alpha", "auth": null,
                 "context": "capconduit-none", "disallow": "all", "allow": "ulaw,alaw,gsm", "direct_media": "no",
-                "outbound_auth": null, "from_user": null, "from_domain": null, "callerid": null,
+                "media_encryption": "no", "outbound_auth": null, "from_user": null, "from_domain": null, "callerid": null,
             },
             "pjsipAor": {
                 "id": "client_alpha", "contact": "sip:alpha@127.0.0.1:5071", "max_contacts": 1,
@@ -732,5 +732,94 @@ async fn a_value_from_before_the_checks_is_named_when_it_is_in_the_way() {
     let errors = admin.put(&one, change).await.expect(400);
     assert!(errors["errors"]["pjsip"]["endpoint"]["direct_media"][0].is_string());
     let change = json!({"pjsip": {"endpoint": {"allow": "opus", "direct_media": "no"}}});
+    admin.put(&one, change).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_registers_needs_a_password_and_no_address() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
+    let mut new = body("client_reg");
+    new["register"] = json!(true);
+    new["pjsip"]["aor"] = json!({"id": "client_reg"});
+
+    // Without credentials, with a short password, or with a name of its own, anybody or nobody could register.
+    let errors = admin.post(CLIENTS, new.clone()).await.expect(400);
+    assert!(errors["errors"]["register"][0].is_string(), "{errors}");
+    new["pjsip"]["auth"] = json!({"id": "auth_reg", "password": "short"});
+    let errors = admin.post(CLIENTS, new.clone()).await.expect(400);
+    let said = &errors["errors"]["pjsip"]["auth"]["password"][0];
+    assert!(said.as_str().is_some_and(|s| s.contains("12")), "{errors}");
+    new["pjsip"]["auth"] =
+        json!({"id": "auth_reg", "username": "x", "password": "a long password"});
+    admin.post(CLIENTS, new.clone()).await.expect(400);
+    assert_eq!(
+        server.db.one::<i64>("select count(*) from clients").await,
+        0
+    );
+
+    new["pjsip"]["auth"] = json!({"id": "auth_reg", "password": "a long password"});
+    new["pjsip"]["endpoint"]["media_encryption"] = json!("sdes");
+    let (one, client) = created(&admin, new).await;
+    assert_eq!(client["register"], true);
+    assert_eq!(client["registered"], false);
+    assert_eq!(client["pjsipAuth"]["username"], "client_reg");
+    assert_eq!(client["pjsipAor"]["contact"], "");
+    assert_eq!(client["pjsipEndpoint"]["media_encryption"], "sdes");
+    let seen = "select concat_ws(' ', identify_by, auth, media_encryption) from ps_endpoints";
+    assert_eq!(
+        server.db.one::<String>(seen).await,
+        "auth_username auth_reg sdes"
+    );
+
+    server
+        .db
+        .run(
+            "insert into ps_contacts (id, uri, expiration_time, endpoint)
+             values ('c', 'sip:c@192.0.2.1', extract(epoch from now()) + 60, 'client_reg')",
+        )
+        .await;
+    assert_eq!(admin.get(&one).await.expect(200)["registered"], true);
+    let listed = admin.get(CLIENTS).await.expect(200);
+    assert_eq!(listed["items"][0]["registered"], true);
+
+    // What it needs cannot be taken away while it registers, nor can it go back to an address that is not there.
+    admin
+        .put(&one, json!({"pjsip": {"auth": null}}))
+        .await
+        .expect(400);
+    let errors = admin
+        .put(&one, json!({"register": false}))
+        .await
+        .expect(400);
+    assert!(errors["errors"]["pjsip"]["aor"]["contact"][0].is_string());
+    let back =
+        json!({"register": false, "pjsip": {"auth": null, "aor": {"contact": "sip:a@192.0.2.1"}}});
+    let client = admin.put(&one, back).await.expect(200);
+    assert_eq!(client["register"], false);
+    assert_eq!(client["registered"], Value::Null);
+    assert_eq!(server.db.one::<String>(seen).await, "ip sdes");
+}
+
+#[tokio::test]
+async fn credentials_that_asterisk_cannot_use_are_refused_and_stay_where_they_are() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
+    let mut new = with_auth("c", "auth_c");
+    new["pjsip"]["auth"]["auth_type"] = json!("google_oauth");
+    let errors = admin.post(CLIENTS, new).await.expect(400);
+    let said = &errors["errors"]["pjsip"]["auth"]["auth_type"][0];
+    assert!(
+        said.as_str().is_some_and(|s| s.contains("token")),
+        "{errors}"
+    );
+
+    let (one, _) = created(&admin, with_auth("c", "auth_c")).await;
+    server
+        .db
+        .run("update pjsip_auths set auth_type = 'google_oauth'")
+        .await;
+    let change =
+        json!({"pjsip": {"auth": {"id": "auth_c", "auth_type": "google_oauth", "realm": "x"}}});
     admin.put(&one, change).await.expect(200);
 }

@@ -1,5 +1,6 @@
 //! Callers and sellers are erased from everything there is: the proof is a search for their bytes.
 
+use capconduit::digest::hex;
 use std::time::Duration;
 
 use capconduit::erasure;
@@ -116,8 +117,8 @@ fn dump(db: &TestDb) -> String {
 /// Lines in which a text stands, however its digits are spelt; bytes are searched as what they say too.
 fn lines_with<'a>(dump: &'a str, sought: &str) -> Vec<&'a str> {
     let plain: String = sought.chars().filter(char::is_ascii_digit).collect();
-    let in_hex: String = sought.bytes().map(|b| format!("{b:02x}")).collect();
-    let digits_in_hex: String = plain.bytes().map(|b| format!("{b:02x}")).collect();
+    let in_hex = hex(sought.as_bytes());
+    let digits_in_hex = hex(plain.as_bytes());
     let bare = |line: &str| line.replace([' ', '-', '(', ')', '.', '/'], "");
     dump.lines()
         .filter(|line| {

@@ -350,6 +350,55 @@ async fn a_simulated_refusal_says_why() {
 }
 
 #[tokio::test]
+async fn a_paused_campaign_is_named_wherever_a_refusal_is_explained() {
+    let server = two_sellers().await;
+    // Bob's campaign is tied to Alice's DID past our checks: it does not count, and is not shown.
+    server
+        .db
+        .run(
+            "update campaigns set status = 'paused', name = 'Empty';
+             alter table campaign_dids disable trigger user;
+             insert into campaign_dids values (2, 1)",
+        )
+        .await;
+    let alice = server.login("alice").await;
+    let told = alice
+        .get("/api/seller/simulate?did=%2B18005550101")
+        .await
+        .expect(200);
+    assert_eq!(told["reason"], "no_active_campaign_for_did");
+    assert_eq!(
+        told["explanation"],
+        "No active campaign takes the calls of this DID (campaign 1 Empty: paused)."
+    );
+    assert_eq!(
+        told["closedCampaigns"],
+        json!([{"id": 1, "name": "Empty", "status": "paused"}])
+    );
+
+    let engine = engine(&server.db, "node-a");
+    let refused = Caller::new().dialling(ALICE).route(&engine).await.refusal();
+    let path = format!("/api/seller/calls/{}/decisions", refused.call_id);
+    let recorded = alice.get(&path).await.expect(200);
+    let decision = &recorded["decisions"][0];
+    assert_eq!(decision["reason"], "no_active_campaign_for_did");
+    assert_eq!(decision["remarks"], json!(["campaign 1 Empty: paused"]));
+    assert_eq!(decision["explanation"], told["explanation"]);
+
+    // With no campaign at all there is nothing to name.
+    server.db.run("delete from campaign_dids").await;
+    let told = alice
+        .get("/api/seller/simulate?did=%2B18005550101")
+        .await
+        .expect(200);
+    assert_eq!(told["closedCampaigns"], json!([]));
+    assert_eq!(
+        told["explanation"],
+        "No active campaign takes the calls of this DID."
+    );
+}
+
+#[tokio::test]
 async fn a_simulation_is_of_ones_own_dids_and_of_now() {
     let server = two_sellers().await;
     let alice = server.login("alice").await;
@@ -497,6 +546,19 @@ async fn sellers_read_the_changes_of_their_own_things() {
             .await
             .expect(400);
     }
+}
+
+#[tokio::test]
+async fn a_browser_that_knows_only_the_host_finds_the_docs_page() {
+    let server = ApiServer::start().await;
+    let anybody = server.anonymous();
+    let types = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+    let answer = anybody.with_header("accept", types).get("/").await;
+    // The client follows.
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.contains("docs.js"), "{}", answer.text);
+    let answer = anybody.get("/").await;
+    assert_eq!(answer.expect(404)["code"], "not_found");
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn a_client_is_linked_changed_and_unlinked() {
         .db
         .one("select string_agg(action, ',' order by audit_id) from audit_log where object_type = 'link'")
         .await;
-    assert_eq!(audited, "create,create,update,update,delete");
+    assert_eq!(audited, "create,create,create,update,update,delete");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use capconduit::ari::Server;
 use capconduit::ari::rest::{Error, Rest};
 
@@ -59,6 +61,29 @@ async fn a_server_that_is_not_there_is_unreachable() {
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains(&address), "{error}");
     assert!(error.source().is_some());
+}
+
+#[tokio::test]
+async fn https_to_a_port_without_tls_says_so() {
+    // Asterisk's web server answers what it cannot read as HTTP.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut peer, _)) = listener.accept().await {
+            let mut hello = [0; 1];
+            let _ = peer.read_exact(&mut hello).await;
+            let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            let _ = peer.write_all(answer).await;
+        }
+    });
+    let url = format!("https://{address}");
+    let server = Server::new("pbx1", &url, "capconduit", "secret".into(), "a").expect("valid");
+    let rest = Rest::new(Arc::new(server), PATIENCE).expect("a client");
+    let error = rest.info().await.expect_err("no TLS");
+    assert!(matches!(error, Error::PlainPort { .. }), "{error:?}");
+    assert!(error.to_string().contains("write http://"), "{error}");
 }
 
 #[tokio::test]

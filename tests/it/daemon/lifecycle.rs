@@ -249,6 +249,29 @@ async fn users_are_made_once_and_sample_data_goes_into_an_empty_database_only() 
         String::from_utf8_lossy(&sample.stderr)
     );
     assert_eq!(db.one::<i64>("select count(*) from users").await, 5);
+    let said = String::from_utf8_lossy(&sample.stdout).into_owned();
+    for account in [
+        "platform_admin (admin, active)",
+        "seller_pending (user, pending_approval)",
+    ] {
+        assert!(said.contains(account), "{said}");
+    }
+    assert!(said.contains("capconduit user password"), "{said}");
+    let sample_hash: String = db.one("select min(password_hash) from users").await;
+    let same: i64 = db
+        .one("select count(distinct password_hash) from users")
+        .await;
+    assert_eq!(same, 1);
+    assert!(sample_hash.starts_with("$argon2id$"), "{sample_hash}");
+    assert!(!capconduit::password::verify("password", &sample_hash));
+    let given = settings
+        .command("user")
+        .args(["password", "platform_admin"])
+        .output()
+        .unwrap();
+    assert!(given.status.success());
+    let hash: String = db.one("select password_hash from users where id = 1").await;
+    assert!(hash.starts_with("$argon2id$") && hash != sample_hash);
     let again = settings
         .command("migrate")
         .arg("--sample-data")

@@ -4,5 +4,6 @@ mod edges;
 mod fairness;
 mod numbers;
 mod offers;
+mod registration;
 mod repairs;
 mod settling;

@@ -1,7 +1,9 @@
 use capconduit::domain::{Decision, DialStatus, HangupCause, Question, RefusalReason, decide};
 use capconduit::routing::Verdict;
+use capconduit::telemetry::{Form, subscriber};
 
 use crate::support::World;
+use crate::support::journal::Lines;
 use crate::support::world::{Caller, VerdictExt, compare, link, live};
 
 #[tokio::test]
@@ -134,6 +136,30 @@ async fn every_refusal_has_its_reason_and_its_row() {
         Caller::new().route(&engine).await,
         Verdict::Dial(_)
     ));
+}
+
+#[tokio::test]
+async fn the_log_can_be_searched_for_a_did_and_hides_the_caller() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let log = Lines::default();
+    let writer = log.clone();
+    let subscriber =
+        subscriber(Form::Json, "info", move || writer.clone()).expect("a filter of ours");
+    let guard = tracing::subscriber::set_default(subscriber);
+    Caller::new().route(&engine).await.offer();
+    let unknown = Caller::new().dialling("8005550100");
+    unknown.route(&engine).await.refusal();
+    drop(guard);
+    let text = log.text();
+    for wanted in [
+        "\"did\":\"+18005550100\"",
+        "\"caller\":\"**********11\"",
+        "\"message\":\"call to 8005550100 refused: did_not_found\"",
+    ] {
+        assert!(text.contains(wanted), "no {wanted} in {text}");
+    }
+    assert!(!text.contains("+15550001111"), "{text}");
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ async fn decisions_that_wait_leave_connections_to_the_ends_of_calls() {
     let look = || Look {
         concurrency: Concurrency::Optimistic,
         call: None,
+        system_name: None,
     };
     let mut held = Vec::new();
     for _ in 0..6 {

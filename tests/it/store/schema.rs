@@ -158,3 +158,54 @@ async fn every_foreign_key_has_an_index() {
         .collect();
     assert!(bare.is_empty(), "{bare:?}");
 }
+
+/// Words in backticks.
+fn quoted(text: &str) -> std::collections::BTreeSet<String> {
+    let parts = text.split('`').skip(1).step_by(2);
+    parts.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_page_on_the_architecture_names_every_table_and_role() {
+    let page = include_str!("../../../docs/architecture.md");
+    let (_, tables) = page.split_once("\n## Tables\n").expect("a section");
+    let (tables, roles) = tables.split_once("\nFour roles ").expect("a paragraph");
+    let db = TestDb::new().await;
+    let found_by = async |query: &str| -> std::collections::BTreeSet<String> {
+        let rows = db.owner.query(query, &[]).await.expect("reads");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let there = found_by(
+        "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition",
+    )
+    .await;
+    let named: std::collections::BTreeSet<String> = tables
+        .lines()
+        // What a row says besides is no table.
+        .flat_map(|line| match line.strip_prefix("| ") {
+            Some(row) => quoted(row.split(" | ").next().unwrap_or_default()),
+            None if line.contains("](") => std::collections::BTreeSet::new(),
+            None => quoted(line),
+        })
+        .collect();
+    // A partition is named where it is one of its own kind.
+    let parts = "select relname::text from pg_class where relispartition and relkind = 'r'";
+    let parts = found_by(parts).await;
+    let missing: Vec<_> = there.difference(&named).collect();
+    let made_up: Vec<_> = named
+        .iter()
+        .filter(|name| !there.contains(*name) && !parts.contains(*name))
+        .collect();
+    assert!(
+        missing.is_empty() && made_up.is_empty(),
+        "missing: {missing:?}, not there: {made_up:?}"
+    );
+    let there =
+        found_by("select rolname::text from pg_roles where rolname like 'capconduit\\_%'").await;
+    let named = quoted(roles).into_iter();
+    let named: std::collections::BTreeSet<String> = named
+        .filter(|word| word.starts_with("capconduit_"))
+        .collect();
+    assert_eq!(named, there);
+}

@@ -143,6 +143,38 @@ async fn a_damaged_model_keeps_only_its_own_language_waiting() {
 }
 
 #[tokio::test]
+async fn a_model_that_went_is_named_and_readiness_stays_degraded_while_a_recording_waits() {
+    let lab = Lab::new().await;
+    let mut daemon = lab.start(lab.settings("one"));
+    daemon.wait_for("ready", |s| *s == Status::Ready).await;
+    let hindi = std::fs::read(fixture("hi_digits.wav")).unwrap();
+    let (there, away) = (lab.model("hi"), lab.model("away"));
+    std::fs::rename(&there, &away).unwrap();
+    lab.record("auto", false, &hindi, &wav(&[0; 1_600])).await;
+    let is_told = |status: &Status| {
+        let Status::Degraded(told) = status else {
+            return false;
+        };
+        assert!(
+            !told.starts_with("en:") && !told.contains("; en:"),
+            "{told}"
+        );
+        told.contains("`capconduit model install hi`") && !told.contains("install en")
+    };
+    daemon
+        .wait_for("degraded for want of a model", is_told)
+        .await;
+    // A recording in English is none of its business, and changes nothing of that.
+    lab.record_words().await;
+    lab.wait_for("done", 1).await;
+    daemon.wait_for("still degraded", is_told).await;
+    std::fs::rename(&away, &there).unwrap();
+    lab.wait_for("done", 2).await;
+    daemon.wait_for("ready", |s| *s == Status::Ready).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_transcriber_jobs_wait_and_somebody_is_told_what_to_do() {
     let lab = Lab::new().await;
     lab.record_words().await;

@@ -1,0 +1,56 @@
+//! Clients that register with Asterisk: what they need, so that nobody else can register as one of them.
+
+use serde_json::{Map, Value, json};
+
+use super::Problem;
+use super::form::Field;
+use crate::store::clients::ClientRow;
+
+/// The field of a client.
+pub(super) const REGISTER: Field = Field::flag("register").about(
+    "The client has no fixed address and registers with Asterisk, with the user name and password of `pjsip.auth`: \
+     `username` is `clientIdentifier`, the password has at least 12 characters. No call is offered to it while it is not \
+     registered. `pjsip.aor.contact` is left out.",
+);
+
+/// The shortest password with which a client may register: whoever guesses it gets callers.
+const MIN_PASSWORD_CHARS: usize = 12;
+
+/// Refuses what would not work, or let strangers in. `asked` is what this request says of registering.
+pub(super) fn check(
+    row: &ClientRow,
+    asked: Option<bool>,
+    password: Option<&str>,
+) -> Result<(), Problem> {
+    if row.registers {
+        if password.is_some_and(|p| p.chars().count() < MIN_PASSWORD_CHARS) {
+            let must =
+                "Must have at least 12 characters: whoever guesses it gets this client's callers.";
+            return Err(in_pjsip("auth", "password", must));
+        }
+        if !row.can_register {
+            return Err(at_top(&format!(
+                "Needs pjsip.auth with the username {}, a password and auth_type userpass, or md5 with a hash.",
+                row.client_identifier
+            )));
+        }
+    }
+    let contact = row.aor.as_ref().map(|aor| aor.contact.as_str());
+    if asked == Some(false) && contact == Some("") {
+        let must = "Is required of a client that does not register.";
+        return Err(in_pjsip("aor", "contact", must));
+    }
+    Ok(())
+}
+
+fn at_top(message: &str) -> Problem {
+    let mut errors = Map::<String, Value>::new();
+    errors.insert("register".into(), json!([message]));
+    Problem::fields(errors)
+}
+
+fn in_pjsip(object: &str, field: &str, message: &str) -> Problem {
+    let mut errors = Map::<String, Value>::new();
+    errors.insert("pjsip".into(), json!({ object: { field: [message] } }));
+    Problem::fields(errors)
+}
