@@ -143,7 +143,7 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
-    /// Programs with the internal token have a listener of their own ([`inside`]), and are not served elsewhere.
+    /// Programs with the internal token have a listener of their own (`Routers::inside`), and are not served elsewhere.
     pub internal_apart: bool,
     /// What an account may have where staff said nothing else.
     pub quotas: Quotas,
