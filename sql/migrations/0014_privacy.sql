@@ -252,7 +252,8 @@ begin
                       'actor = case when actor_id = $6 then $5 else actor end, '
                       'address = case when actor_id = $6 then null else address end';
         elsif of_table = 'security_events' then
-            is_meant := '(user_id = $6 or actor_id = $6) and (detail is not null '
+            is_meant := '(user_id = $6 or actor_id = $6 or object_type = ''user'' and object_id = $6::text) '
+                        'and (detail is not null '
                         'or actor_id = $6 and (actor <> $5 or address is not null or user_agent is not null))';
             change := 'detail = null, '
                       'actor = case when actor_id = $6 then $5 else actor end, '
@@ -467,6 +468,18 @@ begin
     get diagnostics found_rows = row_count;
     all_rows := all_rows + found_rows;
     delete from idempotency_keys where user_id = of_account;
+    get diagnostics found_rows = row_count;
+    all_rows := all_rows + found_rows;
+    delete from totp_secrets where user_id = of_account;
+    get diagnostics found_rows = row_count;
+    all_rows := all_rows + found_rows;
+    delete from recovery_codes where user_id = of_account;
+    get diagnostics found_rows = row_count;
+    all_rows := all_rows + found_rows;
+    delete from login_devices where user_id = of_account;
+    get diagnostics found_rows = row_count;
+    all_rows := all_rows + found_rows;
+    delete from client_grants where user_id = of_account;
     get diagnostics found_rows = row_count;
     all_rows := all_rows + found_rows;
     -- The number is nobody's any more.

@@ -111,11 +111,13 @@ pub enum Check {
 
 impl Check {
     /// All of them, in the order of the checks.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Eligible,
         Self::LinkInactive,
         Self::ClientInactive,
+        Self::NotGranted,
         Self::NoEndpoint,
+        Self::NotRegistered,
         Self::ConcurrencyCapReached,
         Self::TotalCapReached,
         Self::AlreadyTried,

@@ -120,7 +120,7 @@ impl Engine {
     /// Settles what waits, until it is done or the database fails again. A report that meets a lock goes to the end of
     /// the queue, so that it does not keep the others waiting. A report stays in the queue until it is settled: whoever
     /// gives up waiting for this loses none.
-    pub(super) async fn settle_late_reports(&self) -> Result<(), Error> {
+    pub async fn settle_late_reports(&self) -> Result<(), Error> {
         let Ok(_turn) = self.late.turn.try_lock() else {
             // Another task is at it.
             return Ok(());

@@ -26,6 +26,7 @@ pub mod sql {
         LIST = "list",
         ONE = "one",
         OPEN_OF_ACCOUNT = "open_of_account",
+        UNDER_WAY_OF_ACCOUNT = "under_way_of_account",
     }
 }
 
@@ -242,6 +243,12 @@ impl Request {
         )
         .await?;
         Ok(erasure)
+    }
+
+    /// Whether an account is being erased.
+    pub async fn is_being_erased(&self, account: UserId) -> Result<bool, Error> {
+        let row = self.one(sql::UNDER_WAY_OF_ACCOUNT, &[&account.0]).await?;
+        reader(sql::UNDER_WAY_OF_ACCOUNT, &row).column("there")
     }
 
     /// Whether an account was erased, or is being erased.

@@ -157,8 +157,8 @@ impl Session {
 }
 
 impl Store {
-    /// Opens a session. `false` if the account is not active any more, or its password has changed.
-    pub async fn open_session(&self, new: &NewSession<'_>) -> Result<bool, Error> {
+    /// Opens a session; its id. None if the account is not active any more, or its password has changed.
+    pub async fn open_session(&self, new: &NewSession<'_>) -> Result<Option<i64>, Error> {
         let rows = self
             .authenticate_once(
                 sql::OPEN,
@@ -175,7 +175,10 @@ impl Store {
                 ],
             )
             .await?;
-        Ok(!rows.is_empty())
+        let opened = rows.first();
+        opened
+            .map(|row| reader(sql::OPEN, row).column("session_id"))
+            .transpose()
     }
 
     /// The session of a token. Notes its use, once a minute at most.

@@ -241,11 +241,16 @@ async fn login(
                 user_agent: &user_agent,
             })
             .await?;
-        if !opened {
+        let Some(session) = opened else {
             if passed != totp::Passed::Password {
                 // Its code is used: the next round would find it wrong.
                 break;
             }
+            continue;
+        };
+        // Confirmed while this log-in looked at the password: then it needs a code, too.
+        if passed == totp::Passed::Password && totp::is_needed(&api, account.user.id).await? {
+            api.store.end_session(account.user.id, session).await?;
             continue;
         }
         if password::is_outdated(&account.password_hash) {

@@ -184,6 +184,8 @@ codes! {
     SealingKeyMissing = "sealing_key_missing", [409];
     /// The account must be suspended first.
     NotSuspended = "not_suspended", [409];
+    /// The account is being erased: delete it when that is done.
+    ErasureUnderWay = "erasure_under_way", [409];
     /// The account was erased, or is being erased.
     ErasedAlready = "erased_already", [409];
     /// The client takes calls of sellers with a grant only.

@@ -40,7 +40,7 @@ fn on(side: Side) -> Vec<Operation> {
         Operation::post(all, side.pick("createLink", "giveLink"), create)
             .tagged("campaigns", "Link a client to a campaign")
             .about(
-                "A client can be linked to a campaign once, while it is active and open to the seller. Answered calls \
+                "A client can be linked to a campaign once, while it is open to the seller; one that is not active is offered no call. Answered calls \
                  are counted by the daemon only.",
             )
             .body(side.pick(&NEW_LINK, &GIVEN_LINK))

@@ -28,6 +28,7 @@ use crate::store::request::Change;
 pub fn operations() -> Vec<Operation> {
     let list = |path, id, access| {
         Operation::get(path, id, list)
+            .heavy_if(searches_the_log)
             .about(
                 "Those under way, unless `state=ended` asks for the log: then filters, order and cursors are those of the \
                  log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total.",
@@ -83,6 +84,12 @@ fn hanging_up(side: Side) -> Operation {
     .answers::<HungUp>(200, "Asterisk was told, or the call's channel had gone already.")
     .problems(&[409, 502])
     .access(side.access())
+}
+
+/// Whether it is the log that is asked for, and more of it than a part by time.
+fn searches_the_log(query: &str) -> bool {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.any(|(name, value)| name == "state" && value == "ended") && logs::searches(query)
 }
 
 /// Which calls.

@@ -100,18 +100,12 @@ pub const PAGE_PARAMETERS: [Parameter; 5] = [
 ];
 
 /// Whether a list asks for more than a part of the log by time, which an index gives.
-fn searches(query: &str) -> bool {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .any(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match name {
-                "cursor" | "per_page" | "start_date" | "end_date" => false,
-                "page" => value.parse::<u32>().is_ok_and(|page| page > 20),
-                _ => true,
-            }
-        })
+pub fn searches(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| match &*name {
+        "cursor" | "per_page" | "start_date" | "end_date" => false,
+        "page" => value.trim().parse::<u32>().is_ok_and(|page| page > 20),
+        _ => true,
+    })
 }
 
 /// Most matches shown of a call.

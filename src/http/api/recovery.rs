@@ -49,7 +49,7 @@ pub fn operations() -> Vec<Operation> {
                 "For an account whose access may be in wrong hands. Keys are revoked for good. The password stays: set \
                  another one too, if it may be known.",
             )
-            .answers::<AccessEnded>(200, "Nothing of it opens anything any more, but its password."),
+            .answers::<AccessEnded>(200, "No session and no key of it opens anything any more; its password does, and links to recordings that it made until they end."),
         Operation::delete("/api/admin/users/{id}/totp", "resetSecondFactor", reset_factor)
             .tagged("users", "Remove an account's second factor")
             .about(

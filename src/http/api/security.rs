@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::access::Caller;
+use super::auth::digest;
 use super::trace;
 use crate::clock;
 use crate::domain::{Role, UserId};
@@ -187,7 +188,8 @@ pub struct Recorder(Arc<Queue>);
 
 struct Queue {
     sender: mpsc::Sender<Item>,
-    recent: Mutex<HashMap<String, Instant>>,
+    /// By digest: what is the same may be long.
+    recent: Mutex<HashMap<[u8; 32], Instant>>,
     /// Keys with the networks they were used from, in this process.
     seen: Mutex<HashSet<(i64, IpAddr)>>,
 }
@@ -272,7 +274,7 @@ impl Recorder {
     /// player asks for a recording in pieces, and a list is read page by page. `what` tells what is the same.
     pub fn note_once(&self, what: &str, event: SecurityEvent) {
         let via = event.via.as_deref().unwrap_or_default();
-        let name = format!("{} {via} {what}", event.event);
+        let name = digest(&format!("{} {via} {what}", event.event));
         let mut recent = lock(&self.0.recent);
         let now = Instant::now();
         if recent

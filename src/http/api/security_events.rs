@@ -22,6 +22,7 @@ use crate::store::security::{SecurityFilter, SecurityRow};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/api/auth/security-events", "listOwnSecurityEvents", own)
+            .heavy()
             .tagged("auth", "List your security events")
             .about(
                 "Your log-ins and what you or your programs heard, read, searched and exported; of a seller also who \
@@ -33,6 +34,7 @@ pub fn operations() -> Vec<Operation> {
             .answers::<ListPart<SecurityEntry>>(200, "Events, newest first.")
             .problems(&[400]),
         Operation::get("/api/admin/security-events", "listSecurityEvents", all)
+            .heavy()
             .tagged("audit", "List security events")
             .about(
                 "Log-ins, failures and locks, first uses of an API key from a network, recordings played, transcripts \

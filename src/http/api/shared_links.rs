@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access::{Access, Caller};
+use super::address::From;
 use super::body::read_optional;
 use super::code::Code;
 use super::form::{Field, Form, Unknown};
@@ -24,6 +25,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Query};
 use super::recordings::{self, ATTEMPT, DOWNLOAD, LEGS, RANGE_HEADERS, of_call};
+use super::security::{Kind, of_stranger};
 use super::streams::Reader;
 use super::{Api, Problem, words};
 use crate::clock;
@@ -211,6 +213,8 @@ async fn make(
     query: Query,
     body: HttpRequest,
 ) -> Result<Response, Problem> {
+    // Who may not hear a recording may not have it heard either.
+    caller.check_scope("recordings", &Method::GET)?;
     let given: NewLink = read_optional(body, &NEW_LINK).await?.unwrap_or_default();
     let leg = given
         .leg
@@ -280,6 +284,7 @@ async fn key(api: &Api, user_id: UserId) -> Result<Vec<u8>, Problem> {
 
 async fn open(
     State(api): State<Api>,
+    From(address): From,
     Path(token): Path<String>,
     query: Query,
     method: Method,
@@ -302,7 +307,10 @@ async fn open(
         return Err(ended());
     };
     let recording = recordings::stored(Some(recording))?;
-    recordings::play(
+    let played = of_stranger(Kind::RecordingPlayed, address)
+        .about("call", claim.call_id)
+        .with(json!({ "leg": claim.leg.as_str(), "link": true, "maker": claim.maker.0 }));
+    let response = recordings::play(
         &api,
         claim.call_id,
         claim.leg,
@@ -314,7 +322,15 @@ async fn open(
             cut.map(|Extension(cut)| cut),
         ),
     )
-    .await
+    .await?;
+    if method != Method::HEAD && response.status().is_success() {
+        let what = format!(
+            "{address} {} {} {}",
+            claim.call_id, claim.leg, claim.maker.0
+        );
+        api.security.note_once(&what, played);
+    }
+    Ok(response)
 }
 
 /// Whether a link that is being read still opens what it opened. While the database is away it does.

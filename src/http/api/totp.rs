@@ -164,6 +164,15 @@ impl Passed {
     }
 }
 
+/// Whether a log-in to this account needs a second factor.
+pub async fn is_needed(api: &Api, user: UserId) -> Result<bool, Problem> {
+    if api.settings.accounts.second_factor == SecondFactor::Off {
+        return Ok(false);
+    }
+    let factor = api.store.factor(user).await?;
+    Ok(factor.is_some_and(|factor| factor.confirmed_at.is_some()))
+}
+
 /// Asks for the second factor of an account whose password was right, if it has one.
 pub async fn check(
     api: &Api,
@@ -375,6 +384,8 @@ async fn confirm(
             _ => problem,
         })?;
     let request = api.store.request(Reach::Everything).await?;
+    // A log-in under way waits for this, and then looks whether there is a factor.
+    request.lock_user(caller.user_id).await?;
     if !request.confirm_factor(caller.user_id).await? {
         return Err(Problem::conflict(
             Code::ChangedMeanwhile,

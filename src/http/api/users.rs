@@ -436,6 +436,13 @@ async fn delete(
     }
     let request = api.store.request(caller.reach()).await?;
     let user = lock(&request, id, &headers).await?;
+    // Rows are found by their account: without it the rest would stay.
+    if request.is_being_erased(id).await? {
+        return Err(Problem::conflict(
+            Code::ErasureUnderWay,
+            "The account is being erased. Delete it when that is done.",
+        ));
+    }
     if user.is_active_admin() {
         keep_an_admin(&request, id).await?;
     }

@@ -1,9 +1,10 @@
 //! A PostgreSQL primary and its streaming standby, for one test.
 
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use capconduit::store::{connect_as_owner, migrate};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::TestDb;
 use super::postgres::{configure, directory, initialise, launch, run_program, settings};
@@ -100,8 +101,14 @@ impl Node {
 
 /// Sends a signal to one process of a server.
 pub fn signal(pid: i32, signal: &str) {
-    let sent = Command::new("kill")
-        .args([format!("-{signal}"), pid.to_string()])
-        .status();
-    assert!(sent.expect("runs kill").success());
+    let pid = Pid::from_raw(pid).expect("a process");
+    let signal = match signal {
+        "KILL" => Signal::KILL,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        "TERM" => Signal::TERM,
+        other => panic!("{other} is no signal of these tests"),
+    };
+    // As PostgreSQL's user or root: the tests run as one of them.
+    kill_process(pid, signal).expect("is sent");
 }
