@@ -33,7 +33,7 @@ use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, sys
 use crate::telemetry::Chain;
 use crate::transcription::process::Program;
 use crate::transcription::{self, Status};
-use crate::{agi, clock, config, erasure, http, metrics};
+use crate::{agi, clock, erasure, http, metrics};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -477,10 +477,7 @@ fn api_settings(config: &Config) -> http::api::Settings {
                 .as_ref()
                 .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
-        forwarded_header: match http.forwarded_header {
-            config::ForwardedHeader::XForwardedFor => http::api::ForwardedHeader::XForwardedFor,
-            config::ForwardedHeader::Forwarded => http::api::ForwardedHeader::Forwarded,
-        },
+        forwarded_header: http.forwarded_header,
         untrusted_proxy: http::api::UntrustedProxy::default(),
         contexts: config.pjsip.contexts.clone(),
         session_idle: http.session_idle,

@@ -459,29 +459,15 @@ create or replace function erase_account(of_account int, pseudonym text) returns
 language plpgsql set search_path = public, pg_temp set lock_timeout = '200ms' as $$
 declare
     found_rows bigint;
+    of_table text;
     all_rows bigint := 0;
 begin
-    delete from sessions where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from api_keys where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from idempotency_keys where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from totp_secrets where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from recovery_codes where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from login_devices where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
-    delete from client_grants where user_id = of_account;
-    get diagnostics found_rows = row_count;
-    all_rows := all_rows + found_rows;
+    foreach of_table in array array['sessions', 'api_keys', 'idempotency_keys', 'totp_secrets', 'recovery_codes',
+                                    'login_devices', 'client_grants'] loop
+        execute format('delete from %I where user_id = $1', of_table) using of_account;
+        get diagnostics found_rows = row_count;
+        all_rows := all_rows + found_rows;
+    end loop;
     -- The number is nobody's any more.
     delete from dids where id in (select id from dids where user_id = of_account order by id limit 500);
     get diagnostics found_rows = row_count;

@@ -259,9 +259,8 @@ async fn check_observers(
             version: String::new(),
         };
         let warnings = routing::conflicts(&one.name, &identity, &observers);
-        let mut by_name = false;
+        let by_name = warnings.iter().any(|w| w.kind == ConflictKind::Name);
         for warning in &warnings {
-            by_name |= warning.kind == ConflictKind::Name;
             let remedy = "the lines of `capconduit server list` are what the daemons see";
             report.bad(&one.what, &warning.text, remedy);
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::network::Network;
+use crate::domain::network::{ForwardedHeader, Network};
 use crate::domain::weak_password::PasswordRule;
 use crate::domain::{Claims, SecondFactor, ServerName, sip};
 use reader::Reader;
@@ -149,15 +149,6 @@ pub struct Http {
     pub requests_per_minute: u32,
     /// Requests a minute of one address without login.
     pub anonymous_requests_per_minute: u32,
-}
-
-/// The header in which reverse proxies name who asked them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For`.
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
 }
 
 /// `[accounts]`.

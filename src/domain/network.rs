@@ -10,6 +10,16 @@ pub struct Network {
     prefix: u8,
 }
 
+/// The header in which proxies name who asked them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For: 192.0.2.1, 198.51.100.7:1234`.
+    #[default]
+    XForwardedFor,
+    /// RFC 7239: `Forwarded: for="[2001:db8::1]:1234";proto=https`.
+    Forwarded,
+}
+
 impl Network {
     /// `192.0.2.0/24`, `2001:db8::/32`, or an address. Bits behind the prefix must be zero, or it is a typing error.
     pub fn parse(text: &str) -> Option<Self> {

@@ -42,7 +42,7 @@ impl LateReports {
     }
 
     fn queue_up(&self, report: EndReport, at: Instant) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         let room = queue.len() < CAPACITY;
         if room {
             queue.push_back((report, at));
@@ -55,7 +55,7 @@ impl LateReports {
 
     /// Whether the end of a call with this unique id waits here.
     pub(super) fn is_about(&self, uniqueid: &UniqueId) -> bool {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.lock();
         let mut waiting = queue.iter();
         waiting.any(|(report, _)| report.arrival.uniqueid == *uniqueid)
     }
@@ -76,10 +76,7 @@ impl LateReports {
     }
 
     fn len(&self) -> usize {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.lock().len()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(EndReport, Instant)>> {

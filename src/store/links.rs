@@ -80,8 +80,6 @@ pub struct NewLinkRow<'a> {
 pub struct ClientStanding {
     /// The client.
     pub client_id: i32,
-    /// It takes calls at all.
-    pub is_active: bool,
     /// It takes calls of this seller.
     pub is_granted: bool,
 }
@@ -186,7 +184,6 @@ impl Request {
                 let get = reader(sql::CLIENT_STANDINGS, row);
                 Ok(ClientStanding {
                     client_id: get.column("client_id")?,
-                    is_active: get.column("is_active")?,
                     is_granted: get.column("is_granted")?,
                 })
             })

@@ -12,17 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 
 use super::{Api, Problem};
-use crate::domain::network::Network;
-
-/// The header in which proxies name who asked them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For: 192.0.2.1, 198.51.100.7:1234`.
-    #[default]
-    XForwardedFor,
-    /// RFC 7239: `Forwarded: for="[2001:db8::1]:1234";proto=https`.
-    Forwarded,
-}
+use crate::domain::network::{ForwardedHeader, Network};
 
 /// Proxies that are not trusted, noticed so far: the first one.
 #[derive(Debug, Clone, Default)]

@@ -152,7 +152,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<ListPart<AuditEntry>>, Problem> {
     let per_page = query.per_page(50)?;
-    let zone = zone(&query)?;
+    let (from, to) = days(&query, &zone(&query)?)?;
     let filter = AuditFilter {
         before: cursor::read_id(&query, Mark::AUDIT)?,
         user_id: match caller.role {
@@ -163,11 +163,8 @@ async fn list(
         object_type: query.checked("object_type", 100)?,
         object_id: query.checked("object_id", 100)?,
         action: query.checked("action", 100)?,
-        from: day(&query, "start_date")?.map(|day| start_of(day, &zone)),
-        // The last day there is has no day after it: then nothing ends the time asked for.
-        to: day(&query, "end_date")?
-            .and_then(|day| day.tomorrow().ok())
-            .map(|day| start_of(day, &zone)),
+        from,
+        to,
     };
     // One more than asked for tells whether there is another page.
     let rows = api
@@ -189,7 +186,20 @@ async fn list(
     )))
 }
 
-pub(super) fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
+/// The time from the beginning of the first day asked for to the end of the last.
+pub(super) fn days(
+    query: &Query,
+    zone: &TimeZone,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+    let from = day(query, "start_date")?.map(|day| start_of(day, zone));
+    // The last day there is has no day after it: then nothing ends the time asked for.
+    let to = day(query, "end_date")?
+        .and_then(|day| day.tomorrow().ok())
+        .map(|day| start_of(day, zone));
+    Ok((from, to))
+}
+
+fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
     let Some(text) = query.text(name) else {
         return Ok(None);
     };
@@ -209,7 +219,7 @@ pub(super) fn day(query: &Query, name: &str) -> Result<Option<Date>, Problem> {
 }
 
 /// The last moment there is, for days that end after it.
-pub(super) fn start_of(day: Date, zone: &TimeZone) -> Timestamp {
+fn start_of(day: Date, zone: &TimeZone) -> Timestamp {
     let zoned = day.to_zoned(zone.clone());
     zoned.map_or(Timestamp::MAX, |zoned| zoned.timestamp())
 }

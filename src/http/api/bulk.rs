@@ -3,7 +3,6 @@
 //! All rows that can be made are made in one transaction. A request that is sent again makes nothing twice: the rows that
 //! were made are then told as taken.
 
-use super::code::Code;
 use std::collections::{HashMap, HashSet};
 
 use axum::Json;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use super::access::Caller;
 use super::body::Input;
 use super::campaigns::{INT4, refuse_campaign};
+use super::code::Code;
 use super::dids::{self, MAX_PENDING, NewDid};
 use super::form::{Errors, Field, Form, Unknown};
 use super::links::{self, GIVEN_LINK, Link, NewLink};

@@ -2,10 +2,10 @@
 //!
 //! It still finds a caller by the whole number. What would lead to numbers piece by piece is refused.
 
-use super::code::Code;
 use serde_json::{Value, json};
 
 use super::access::Caller;
+use super::code::Code;
 use super::query::Query;
 use super::{Api, Problem};
 use crate::domain::number::shorten;

@@ -13,6 +13,7 @@ use axum::routing::get;
 use bytes::Bytes;
 
 use super::Api;
+use super::accept::names;
 use super::code::Code;
 use super::etag::Tag;
 
@@ -79,9 +80,9 @@ impl Part {
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response {
-        let (coding, text) = if accepts(headers, "br") {
+        let (coding, text) = if names(headers, header::ACCEPT_ENCODING, "br") {
             (Some("br"), self.brotli.get_or_init(|| brotli(&self.text)))
-        } else if accepts(headers, "gzip") {
+        } else if names(headers, header::ACCEPT_ENCODING, "gzip") {
             (Some("gzip"), self.gzip.get_or_init(|| gzip(&self.text)))
         } else {
             (None, &self.text)
@@ -111,23 +112,6 @@ impl Part {
         }
         response
     }
-}
-
-/// Whether a reader names a coding, and not with a weight of nothing.
-fn accepts(headers: &HeaderMap, coding: &str) -> bool {
-    headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let named = parts
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case(coding));
-            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-            named && weight != Some(0.0)
-        })
 }
 
 fn gzip(text: &Bytes) -> Bytes {
@@ -193,7 +177,7 @@ mod tests {
         let accepts = |text: &'static str, coding| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(text));
-            super::accepts(&headers, coding)
+            names(&headers, header::ACCEPT_ENCODING, coding)
         };
         assert!(accepts("gzip, deflate, br", "br"));
         assert!(accepts("GZIP;q=0.5", "gzip"));

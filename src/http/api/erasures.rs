@@ -22,7 +22,7 @@ use super::{Api, Problem};
 use crate::domain::UserId;
 use crate::domain::number::{digits_of, spellings_of};
 use crate::store::erasures::{ErasureRow, NewErasure, STATES, Sought};
-use crate::store::request::Change;
+use crate::store::request::{Change, Request};
 
 /// The operations on erasures.
 pub fn operations() -> Vec<Operation> {
@@ -276,8 +276,17 @@ async fn erase_caller(
         requested_by: caller.user_id,
         sought: &sought,
     };
-    let erasure = Erasure::of(request.create_erasure(&new).await?);
-    note(&request, &caller, &erasure).await?;
+    begin(request, &caller, &new).await
+}
+
+/// Keeps a request, for the job to carry out.
+async fn begin(
+    request: Request,
+    caller: &Caller,
+    new: &NewErasure<'_>,
+) -> Result<Response, Problem> {
+    let erasure = Erasure::of(request.create_erasure(new).await?);
+    note(&request, caller, &erasure).await?;
     request.commit().await?;
     Ok(erasure.accepted())
 }
@@ -320,10 +329,7 @@ async fn erase_seller(
         requested_by: caller.user_id,
         sought: &sought,
     };
-    let erasure = Erasure::of(request.create_erasure(&new).await?);
-    note(&request, &caller, &erasure).await?;
-    request.commit().await?;
-    Ok(erasure.accepted())
+    begin(request, &caller, &new).await
 }
 
 async fn read(State(api): State<Api>, Ids([id]): Ids<1>) -> Result<Json<Erasure>, Problem> {
@@ -347,11 +353,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Eras
     )))
 }
 
-async fn note(
-    request: &crate::store::request::Request,
-    caller: &Caller,
-    erasure: &Erasure,
-) -> Result<(), Problem> {
+async fn note(request: &Request, caller: &Caller, erasure: &Erasure) -> Result<(), Problem> {
     request
         .audit(&Change {
             actor: &caller.actor(),

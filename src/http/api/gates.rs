@@ -5,7 +5,6 @@
 //! never waits behind another's queue. Invariant: a place is free again when its [`Pass`] is dropped, whatever became
 //! of the request.
 
-use super::code::Code;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Problem;
+use super::code::Code;
 use crate::metrics;
 
 /// What a gate lets through.

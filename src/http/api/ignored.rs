@@ -4,7 +4,6 @@
 //! client that sends `Prefer: handling=strict` (RFC 7240) gets an error instead. Everywhere else they are an error that
 //! names the known ones.
 
-use super::code::Code;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::Request;
@@ -13,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use super::Problem;
+use super::code::Code;
 use super::operation::Meta;
 
 /// Lists of the contract: what they do not know they drop.

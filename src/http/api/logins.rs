@@ -10,7 +10,6 @@
 //! Who guesses learns nothing: neither from what is answered, nor from how long it takes ([`REFUSAL`],
 //! [`password::verify_evenly`]), nor from who has to wait.
 
-use super::code::Code;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use serde_json::json;
 
 use super::access::{Access, Caller, cookie};
 use super::auth::{append_cookie, digest, new_token};
+use super::code::Code;
 use super::limits::too_many;
 use super::operation::Operation;
 use super::query::Ids;

@@ -6,6 +6,7 @@
 //! see ([`crate::store::request`]), whatever a handler forgets.
 
 mod about;
+mod accept;
 mod access;
 mod address;
 mod audit;
@@ -86,14 +87,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::domain::network::Network;
+use crate::domain::network::{ForwardedHeader, Network};
 use crate::domain::weak_password::PasswordRule;
 use crate::domain::{Claims, SecondFactor};
 use crate::routing::Engine;
 use crate::sealing::SealingKeys;
 use crate::storage::Storage;
 use crate::store::Store;
-pub use address::{ForwardedHeader, UntrustedProxy};
+pub use address::UntrustedProxy;
 pub use code::Code;
 use gates::{Gate, Width};
 use operation::Operation;

@@ -166,7 +166,8 @@ fn security(meta: &Meta) -> Value {
 /// What can go wrong, as far as it follows from what the operation is.
 fn problems(meta: &Meta) -> BTreeSet<u16> {
     let mut statuses: BTreeSet<u16> = meta.problems.iter().copied().collect();
-    statuses.extend([429, 500, 503]);
+    // A parameter that is not known is a 400, everywhere if the request prefers strict handling.
+    statuses.extend([400, 429, 500, 503]);
     match meta.access {
         Access::Public => {}
         Access::Internal => {
@@ -175,13 +176,13 @@ fn problems(meta: &Meta) -> BTreeSet<u16> {
         _ => statuses.extend([401, 403]),
     }
     if takes_idempotency_key(meta) {
-        statuses.extend([400, 409, 422]);
+        statuses.extend([409, 422]);
     }
     if meta.path.contains('{') {
         statuses.insert(404);
     }
     if meta.form.is_some() {
-        statuses.extend([400, 408, 413, 415]);
+        statuses.extend([408, 413, 415]);
     }
     if statuses.contains(&412) {
         statuses.insert(428);

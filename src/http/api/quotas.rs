@@ -2,7 +2,6 @@
 //!
 //! Nothing that is there is taken away when a limit is lowered; only more is refused.
 
-use super::code::Code;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Caller};
 use super::body::{Input, given};
+use super::code::Code;
 use super::form::{Field, Form, Unknown};
 use super::operation::Operation;
 use super::query::Id;

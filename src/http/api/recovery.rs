@@ -2,7 +2,6 @@
 //!
 //! Invariant: staff does so for sellers only; accounts of staff and administrators are for administrators.
 
-use super::code::Code;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Access, Caller};
+use super::code::Code;
 use super::keys::Key;
 use super::operation::Operation;
 use super::query::{Id, Ids};

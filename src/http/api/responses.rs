@@ -219,6 +219,7 @@ pub fn problems() -> Value {
         (428, "Changes are taken only with If-Match here."),
         (429, "Too many requests; try again later."),
         (500, "Something went wrong in the daemon."),
+        (502, "Asterisk does not do it."),
         (503, "The daemon cannot do it now; try again in a moment."),
     ];
     let named =

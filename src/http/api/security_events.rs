@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{Access, Caller};
-use super::audit::{day, start_of};
+use super::audit::days;
 use super::cursor::{self, ListPart, Mark};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -188,14 +188,12 @@ async fn page(
     filter: SecurityFilter<'_>,
 ) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
     let per_page = query.per_page(50)?;
+    let (from, to) = days(query, &TimeZone::UTC)?;
     let filter = SecurityFilter {
         before: cursor::read_id(query, Mark::SECURITY)?,
         event: query.choice("event", EVENTS)?,
-        from: day(query, "start_date")?.map(|day| start_of(day, &TimeZone::UTC)),
-        // The last day there is has no day after it: then nothing ends the time asked for.
-        to: day(query, "end_date")?
-            .and_then(|day| day.tomorrow().ok())
-            .map(|day| start_of(day, &TimeZone::UTC)),
+        from,
+        to,
         ..filter
     };
     // One more than asked for tells whether there is another page.

@@ -1,6 +1,5 @@
 //! Ties: which DIDs a campaign has. The whole set at once, or one by one.
 
-use super::code::Code;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde_json::json;
 use super::access::Caller;
 use super::body::Input;
 use super::campaigns::{self, CampaignDid, CampaignWithAll, INT4, check_dids_free};
+use super::code::Code;
 use super::etag::{Tag, Tagged};
 use super::form::{Field, Form, Unknown};
 use super::operation::Operation;

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::code::Code;
 use super::operation::Served;
 use super::problem::PROBLEM_JSON;
-use super::{Problem, etag, shared_links};
+use super::{Problem, accept, etag, shared_links};
 use crate::metrics;
 
 /// Time a handler has to begin its answer.
@@ -150,28 +150,11 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let asked = Arc::new(Asked {
         id,
         uri: request.uri().clone(),
-        problem_json: accepts_problem_json(headers),
+        problem_json: accept::names(headers, header::ACCEPT, PROBLEM_JSON),
         next: Mutex::default(),
     });
     let serving = serve(request, next, Arc::clone(&asked), traceparent);
     ASKED.scope(asked, serving).instrument(span).await
-}
-
-/// It is named, and not with a weight of nothing.
-fn accepts_problem_json(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let named = parts
-                .next()
-                .is_some_and(|kind| kind.eq_ignore_ascii_case(PROBLEM_JSON));
-            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
-            named && weight != Some(0.0)
-        })
 }
 
 /// The address of another part of the list: the same, with another cursor.
@@ -324,7 +307,13 @@ mod tests {
 
     #[test]
     fn problem_json_is_for_those_who_name_it() {
-        let wants = |text: &'static str| accepts_problem_json(&headers(&header::ACCEPT, &[text]));
+        let wants = |text: &'static str| {
+            accept::names(
+                &headers(&header::ACCEPT, &[text]),
+                header::ACCEPT,
+                PROBLEM_JSON,
+            )
+        };
         assert!(wants("application/problem+json"));
         assert!(wants("application/json, Application/Problem+JSON;q=0.5"));
         for not in [

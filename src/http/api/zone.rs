@@ -1,9 +1,9 @@
 //! The time zone that a request reckons in.
 
-use super::code::Code;
 use jiff::tz::TimeZone;
 
 use super::Problem;
+use super::code::Code;
 use super::query::{Parameter, ParameterKind, Query, parameter};
 
 /// For operations whose days are those of a zone.

@@ -25,6 +25,32 @@ fn the_committed_document_is_that_of_the_code() {
     }
 }
 
+/// Each place that a value or what is in it refers to.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| match value.as_str() {
+                Some(place) if name == "$ref" => vec![place],
+                _ => references(value),
+            })
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn what_the_document_refers_to_is_in_it() {
+    let document = capconduit::http::api::document();
+    let found = references(&document);
+    assert!(found.len() > 1_000, "{} references", found.len());
+    for place in found {
+        let within = place.strip_prefix('#').expect("a place of the document");
+        assert!(document.pointer(within).is_some(), "{place} is not there");
+    }
+}
+
 #[tokio::test]
 async fn the_document_is_served() {
     let server = ApiServer::start().await;

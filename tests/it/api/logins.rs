@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use capconduit::domain::network::Network;
-use capconduit::http::api::{ForwardedHeader, Settings};
+use capconduit::domain::network::{ForwardedHeader, Network};
+use capconduit::http::api::Settings;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use capconduit::domain::network::ForwardedHeader;
 use capconduit::domain::weak_password::PasswordRule;
 use capconduit::domain::{Claims, SecondFactor};
 use capconduit::http;
@@ -50,7 +51,7 @@ pub fn settings() -> Settings {
         transcribes: false,
         secure_cookies: false,
         trusted_proxies: vec![],
-        forwarded_header: http::api::ForwardedHeader::default(),
+        forwarded_header: ForwardedHeader::default(),
         untrusted_proxy: http::api::UntrustedProxy::default(),
         contexts: vec!["agents".to_owned()],
         session_idle: Duration::from_secs(3_600),
