@@ -1,8 +1,8 @@
 -- Ends a call ($1) and writes its one row in the log. A call already ended is left alone; a row written
 -- at a refusal is completed, and overruled when the call was answered after all ($12: by the dialplan's fallback). $13 says who
--- ended it, if that is known.
+-- ended it, if that is known; $14 whether the dialplan told the end.
 with call as (
-    update calls set ended_at = $2
+    update calls set ended_at = $2, end_reported = $14
     where call_id = $1 and ended_at is null
     returning call_id, user_id, campaign_id, did_id, incoming_did_number, caller_id_num, caller_id_name, started_at,
               asterisk_uniqueid, asterisk_linkedid, refusal_reason, server_name, likely_server_name

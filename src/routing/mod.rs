@@ -155,6 +155,18 @@ pub struct EndReport {
     pub dialed_seconds: Option<u32>,
     /// What was dialled.
     pub dialled: Dialled,
+    /// Whoever sent it had left before it was read, and will have told somebody else: nobody knows how old it is.
+    pub overdue: bool,
+}
+
+impl EndReport {
+    /// The slot that it names, if it does.
+    fn reservation(&self) -> Option<ReservationId> {
+        match self.dialled {
+            Dialled::Reservation(id) => Some(id),
+            Dialled::Unsaid | Dialled::Nothing | Dialled::Fallback => None,
+        }
+    }
 }
 
 /// What the engine is told once.

@@ -17,9 +17,10 @@ use crate::domain::{
 };
 use crate::metrics;
 use crate::store::calls::{
-    Attempt, AttemptEnd, CallEnd, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd, UnroutedCall,
-    Waiting, keys_of,
+    Attempt, AttemptEnd, CallEnd, CallUnderWay, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd,
+    UnroutedCall, Waiting, keys_of,
 };
+use crate::store::closed::Reported;
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
 const MAX_SECONDS: i64 = i32::MAX as i64;
@@ -45,6 +46,8 @@ struct Ending {
     lost: bool,
     /// Which side asked for it.
     hangup: SeenHangup,
+    /// The dialplan told it.
+    reported: bool,
 }
 
 /// What a status is about.
@@ -69,6 +72,30 @@ impl Ending {
             about: About::Attempt,
             lost: false,
             hangup: SeenHangup::Unseen,
+            reported: false,
+        }
+    }
+
+    /// What the dialplan reports, about the last of these attempts or something else.
+    fn reported(report: &EndReport, last: Option<&Attempt>, ago: Duration) -> Self {
+        let about = match report.dialled {
+            Dialled::Unsaid => About::Attempt,
+            Dialled::Reservation(id) if last.is_some_and(|a| a.reservation_id == id) => {
+                About::NamedAttempt
+            }
+            Dialled::Nothing | Dialled::Fallback | Dialled::Reservation(_) => About::Other,
+        };
+        Self {
+            status: report.status,
+            // Where the caller gives up, Asterisk still has the cause of an earlier attempt.
+            cause: match report.status {
+                Some(DialStatus::Cancel) => Some(HangupCause::NORMAL),
+                _ => report.cause,
+            },
+            answered_seconds: report.answered_seconds,
+            about,
+            reported: true,
+            ..Self::unreported(ago)
         }
     }
 
@@ -185,6 +212,10 @@ impl Engine {
             .enter(Purpose::Settle, &arrival.did, SETTLE_LIMIT)
             .await?;
         let ago = heard.elapsed();
+        // A call that is over already, first: a report of unknown age may be about that, and not the channel's next.
+        if report.overdue && self.amend(report, heard).await? {
+            return Ok(());
+        }
         // Twice: the question of this call may be claiming for it this very moment.
         let mut settling = self.store.settle(arrival.call()).await?;
         if settling.is_none() {
@@ -200,61 +231,73 @@ impl Engine {
                     return Ok(());
                 }
             }
-            return self.correct(report, heard).await;
+            return self.amend(report, heard).await.map(drop);
         };
-        let is_earlier = match report.dialled {
-            Dialled::Reservation(id) => !settling.attempts.iter().any(|a| a.reservation_id == id),
-            _ => false,
-        };
-        if is_earlier || Ending::unreported(ago).at(settling.call.now) < settling.call.started_at {
+        let named = report.reservation();
+        let is_earlier =
+            named.is_some_and(|id| !settling.attempts.iter().any(|a| a.reservation_id == id));
+        // Whether it is about this call cannot be told; the channel's end, when it comes, can.
+        let is_doubtful = report.overdue
+            && named.is_none()
+            && (self.sightings)
+                .find(&arrival.uniqueid, &arrival.channel)
+                .is_some();
+        let began = settling.call.started_at;
+        if is_earlier || is_doubtful || Ending::unreported(ago).at(settling.call.now) < began {
             // It was kept while the channel began its next call; the one it is about was closed then.
             settling.leave().await;
+            if !is_doubtful {
+                self.amend(report, heard).await?;
+            }
             return Ok(());
         }
-        let about = match report.dialled {
-            Dialled::Unsaid => About::Attempt,
-            Dialled::Nothing | Dialled::Fallback => About::Other,
-            Dialled::Reservation(id) => {
-                let last = settling.attempts.last();
-                if last.is_some_and(|a| a.reservation_id == id) {
-                    About::NamedAttempt
-                } else {
-                    About::Other
-                }
-            }
-        };
         let ending = Ending {
-            status: report.status,
-            // Where the caller gives up, Asterisk still has the cause of an earlier attempt.
-            cause: match report.status {
-                Some(DialStatus::Cancel) => Some(HangupCause::NORMAL),
-                _ => report.cause,
-            },
-            answered_seconds: report.answered_seconds,
-            about,
             hangup,
-            ..Ending::unreported(ago)
+            ..Ending::reported(report, settling.attempts.last(), ago)
         };
         self.close(settling, &ending, &remaining).await
     }
 
-    /// A call that another daemon, or an observer, ended before this report came: that the fallback talked, only the
-    /// dialplan knows.
-    async fn correct(&self, report: &EndReport, heard: Instant) -> Result<(), Error> {
-        let talked = report.status == Some(DialStatus::Answer);
-        if !talked || report.dialled != Dialled::Fallback {
-            return Ok(());
+    /// A call that another daemon, or an observer, ended before this report came: what the dialplan says is more than
+    /// what was seen. `false` if there is none.
+    async fn amend(&self, report: &EndReport, heard: Instant) -> Result<bool, Error> {
+        let about = Reported {
+            reservation: report.reservation(),
+            ago: (!report.overdue).then(|| heard.elapsed().as_secs_f64()),
+        };
+        let found = (self.store).settle_closed(report.arrival.call(), about);
+        let Some(mut closed) = found.await? else {
+            return Ok(false);
+        };
+        let (now, ended_at) = (closed.call.now, closed.ended_at);
+        // The attempt that was open to the end is so again.
+        let open = closed.attempts.last_mut().filter(|last| {
+            last.ended_at.is_some_and(|at| at >= ended_at)
+                || about.reservation == Some(last.reservation_id)
+        });
+        if let Some(open) = open {
+            open.ended_at = None;
         }
-        let (ago, seconds) = (
-            heard.elapsed().as_secs_f64(),
-            report.answered_seconds.unwrap_or(0),
+        let ago = Duration::try_from(now.duration_since(ended_at)).unwrap_or_default();
+        let ending = Ending::reported(report, closed.attempts.last(), ago);
+        let open = closed.attempts.iter().find(|a| a.ended_at.is_none());
+        let attempt = open.map(|open| (open.attempt, attempt_end(open, &ending, now)));
+        let attempt_end = attempt.as_ref().map(|(_, end)| end);
+        let end = call_end(
+            &closed.call,
+            &closed.attempts,
+            attempt_end,
+            &ending,
+            ended_at,
         );
-        let call = report.arrival.call();
-        if self.store.correct_fallback(call, ago, seconds).await? {
-            info!(call.uniqueid = %report.arrival.uniqueid,
-                "the fallback talked in a call that was logged as not answered: corrected");
+        let settled = attempt.as_ref().map(|(number, end)| (*number, end));
+        let (call_id, disposition) = (closed.call.call_id, end.disposition.as_str());
+        if closed.amend(settled, &end).await? {
+            metrics::reconcile_repairs("late_report", 1);
+            info!(call.id = %call_id, call.uniqueid = %report.arrival.uniqueid, disposition,
+                "the end of a call was reported after it had been seen: its record is corrected");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Settles what an observer of an Asterisk server saw, when it was heard.
@@ -516,6 +559,8 @@ impl Engine {
             did: &arrival.did,
             caller: &arrival.caller,
             system_name: arrival.system_name.as_ref(),
+            reservation: report.reservation(),
+            overdue: report.overdue,
             ended_ago: heard.elapsed().as_secs_f64(),
             duration_seconds: report.dialed_seconds.unwrap_or(0).min(MAX_SECONDS as u32),
             answered_seconds: answered.then(|| report.answered_seconds.unwrap_or(0)),
@@ -564,7 +609,8 @@ impl Engine {
         let attempt = open
             .as_ref()
             .map(|open| (open.attempt, attempt_end(open, ending, call.now)));
-        let end = call_end(&settling, attempt.as_ref().map(|(_, end)| end), ending, at);
+        let attempt_end = attempt.as_ref().map(|(_, end)| end);
+        let end = call_end(call, &settling.attempts, attempt_end, ending, at);
         let (call_id, duration_seconds) = (call.call_id, end.duration_seconds);
         let refused = call.refused_at.is_some() && !end.overrules_refusal;
         let slot = match &attempt {
@@ -632,14 +678,13 @@ impl Slot {
 
 /// How a call ended, from its attempts and what is known of its end.
 fn call_end(
-    settling: &Settling,
+    call: &CallUnderWay,
+    attempts: &[Attempt],
     open_end: Option<&AttemptEnd>,
     ending: &Ending,
     at: Timestamp,
 ) -> CallEnd {
-    let call = &settling.call;
-    let attempts = &settling.attempts;
-    let open = settling.open_attempt();
+    let open = attempts.iter().find(|a| a.ended_at.is_none());
     let talked_before = attempts
         .iter()
         .find(|a| a.ended_at.is_some() && a.answered_at.is_some());
@@ -691,6 +736,7 @@ fn call_end(
         )
         .filter(|_| !ending.lost),
         overrules_refusal: fallback_answered,
+        reported: ending.reported,
     }
 }
 

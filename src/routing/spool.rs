@@ -46,6 +46,8 @@ struct Line {
     dialed_seconds: Option<u32>,
     /// As argument 5 of `end`; absent where it was not said.
     dialled: Option<String>,
+    #[serde(default)]
+    overdue: bool,
 }
 
 impl Spool {
@@ -124,6 +126,7 @@ impl Line {
                 Dialled::Fallback => Some("fallback".to_owned()),
                 Dialled::Reservation(id) => Some(id.to_string()),
             },
+            overdue: report.overdue,
         }
     }
 
@@ -154,6 +157,7 @@ impl Line {
                 Some("fallback") => Dialled::Fallback,
                 Some(id) => Dialled::Reservation(ReservationId(id.parse().ok()?)),
             },
+            overdue: self.overdue,
         };
         Some((report, now.checked_sub(ago).unwrap_or(now)))
     }
@@ -179,6 +183,7 @@ mod tests {
             answered_seconds: Some(61),
             dialed_seconds: None,
             dialled,
+            overdue: true,
         }
     }
 

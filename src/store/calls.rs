@@ -220,6 +220,8 @@ pub struct CallEnd {
     pub hung_up_by: Option<HungUpBy>,
     /// It was answered, though not by a target: what was logged at a refusal does not stand.
     pub overrules_refusal: bool,
+    /// The dialplan told it; else it was inferred, and a report that comes after all corrects it.
+    pub reported: bool,
 }
 
 /// A call locked for settling: whoever else would settle it waits.
@@ -250,6 +252,10 @@ pub struct UnroutedCall<'a> {
     pub caller: &'a CallerId,
     /// What the Asterisk calls itself.
     pub system_name: Option<&'a SystemName>,
+    /// The slot it was dialled on, if its dialplan names one: then it was routed.
+    pub reservation: Option<ReservationId>,
+    /// Nobody knows how long ago it ended.
+    pub overdue: bool,
     /// Seconds since its end.
     pub ended_ago: f64,
     /// Seconds it lasted.
@@ -364,25 +370,6 @@ impl Store {
         Ok(())
     }
 
-    /// Corrects the record of a call that was seen to end before the dialplan reported that its fallback had talked for
-    /// so many seconds; the report came `ago` seconds ago. `false` if there is none to correct.
-    pub async fn correct_fallback(
-        &self,
-        asked: AskedCall<'_>,
-        ago: f64,
-        talked_seconds: u32,
-    ) -> Result<bool, Error> {
-        let client = self.for_settling().await?;
-        let parameters: Parameters<'_> = &[
-            &asked.uniqueid.as_str(),
-            &asked.channel,
-            &ago,
-            &f64::from(talked_seconds),
-        ];
-        let rows = super::pool::rows(&client, sql::CORRECT_FALLBACK, parameters).await?;
-        Ok(!rows.is_empty())
-    }
-
     /// Logs a call that never reached `route`. `false` if a call with its unique id is in the log or under
     /// way.
     ///
@@ -414,6 +401,8 @@ impl Store {
                 &call.cause.map(HangupCause::text),
                 &call.system_name.map(SystemName::as_str),
                 &key,
+                &call.reservation.map(|id| id.0),
+                &call.overdue,
             ],
         )
         .await?;
@@ -565,6 +554,7 @@ impl Settling {
             &(call.attempts as i32),
             &call.overrules_refusal,
             &call.hung_up_by.map(HungUpBy::as_str),
+            &call.reported,
         ];
         let expect: Parameters<'_> = &[&self.call.call_id.0, &call.at];
         let mut statements = Vec::with_capacity(3);

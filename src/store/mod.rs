@@ -8,6 +8,7 @@ pub mod audit;
 pub mod calls;
 pub mod campaigns;
 pub mod clients;
+pub mod closed;
 mod connection;
 pub mod dids;
 pub mod erasures;

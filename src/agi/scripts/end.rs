@@ -48,6 +48,7 @@ pub(super) fn report(environment: &Environment<'_>, peer: SocketAddr) -> Result<
         answered_seconds: argument(3).parse().ok(),
         dialed_seconds: argument(4).parse().ok(),
         dialled: dialled(environment.argument(5).as_deref()),
+        overdue: false,
     })
 }
 
@@ -66,10 +67,12 @@ fn dialled(argument: Option<&str>) -> Dialled {
 pub(super) async fn run<R: Router>(
     session: &mut Session,
     router: &R,
-    report: EndReport,
+    mut report: EndReport,
     confirm: bool,
     faults: &Faults,
 ) -> Result<(), Fault> {
+    // After a standstill of ours. Who wants no confirmation may leave as soon as it has said what there is to say.
+    report.overdue = confirm && session.refuse_if_left().is_err();
     let deadline = Instant::now() + session.limits().end;
     let kept = super::in_time(session, deadline, faults, router.end(report)).await?;
     if confirm && kept.is_some() {

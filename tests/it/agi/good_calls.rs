@@ -1,16 +1,18 @@
 //! What a well-behaved Asterisk gets.
 
-use std::net::Ipv4Addr;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpStream};
 
 use capconduit::{
     agi::Limits,
     domain::{DialStatus, HangupCause, LinkedId, ReservationId, Stem},
-    routing::{Dialled, Offer, Recording, Verdict},
+    routing::{Dialled, EndReport, Offer, Recording, Verdict},
 };
 
 use crate::support::{
     agi_client::AgiCall,
     agi_daemon::AgiDaemon,
+    eventually,
     scripted_router::{Script, ScriptedRouter, offer, refusal},
 };
 
@@ -165,6 +167,34 @@ async fn a_report_is_confirmed_where_the_dialplan_asks_for_it() {
     let outcome = AgiCall::new("end", "1.0", &asked).run(daemon.address).await;
     assert_eq!(outcome.expect("a session").verdict(), "HEARD");
     router.look(|asked| assert_eq!(asked.ends[0].arrival.uniqueid.as_str(), "2.0"));
+}
+
+#[tokio::test]
+async fn a_report_whose_sender_has_left_is_of_unknown_age() {
+    let router = ScriptedRouter::dialling();
+    let daemon = AgiDaemon::start(router.clone(), Limits::default());
+    let confirmed = [
+        "ANSWER", "16", "61", "70", "42", "pbx1", "2.0", "x", "confirm",
+    ];
+    // Before the daemon, which runs on this thread, looks: as after a standstill.
+    for arguments in [&confirmed[..], &confirmed[..5]] {
+        let call = AgiCall::new("end", "1.0", arguments);
+        let mut stream = TcpStream::connect(daemon.address).expect("listens");
+        stream
+            .write_all(&call.environment_bytes())
+            .expect("room in the socket");
+    }
+    let heard = || router.look(|asked| asked.finished);
+    eventually("both are heard", async || heard() == 2).await;
+    // Whoever wants no confirmation does not wait for one.
+    let overdue = |confirms: bool| {
+        router.look(|asked| {
+            let of = |report: &&EndReport| (report.arrival.uniqueid.as_str() == "2.0") == confirms;
+            asked.ends.iter().find(of).expect("heard").overdue
+        })
+    };
+    assert!(overdue(true));
+    assert!(!overdue(false));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@ mod by_hand;
 mod caps;
 mod edges;
 mod fairness;
+mod late_reports;
 mod numbers;
 mod offers;
 mod registration;

@@ -319,6 +319,7 @@ impl Caller {
             answered_seconds: answered.then_some(7),
             dialed_seconds: Some(9),
             dialled,
+            overdue: false,
         }
     }
 
