@@ -73,6 +73,7 @@ pub fn document(operations: &[&Meta]) -> Value {
     }
     words::register(&mut generator);
     let mut schemas = generator.take_definitions(true);
+    words::join_described(&mut schemas);
     let mut forms = Value::Object(forms);
     words::name_sets(&mut forms, &schemas);
     if let Value::Object(forms) = forms {

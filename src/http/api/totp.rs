@@ -56,13 +56,13 @@ pub fn operations() -> Vec<Operation> {
             .also_when(&[Due::SecondFactor])
             .body(&CODE)
             .example(r#"{"code": "123456"}"#)
-            .answers::<RecoveryCodes>(200, "The recovery codes.")
+            .answers::<NewRecoveryCodes>(200, "The recovery codes.")
             .problems(&[403, 409]),
         Operation::post("/api/auth/totp/recovery-codes", "renewRecoveryCodes", renew)
             .tagged("auth", "Get other recovery codes")
             .about("Those before are worth nothing any more.")
             .fresh()
-            .answers::<RecoveryCodes>(200, "The recovery codes.")
+            .answers::<NewRecoveryCodes>(200, "The recovery codes.")
             .problems(&[409]),
         Operation::delete(ONE, "removeSecondFactor", remove)
             .tagged("auth", "Remove your second factor")
@@ -112,7 +112,7 @@ struct Begun {
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct RecoveryCodes {
+struct NewRecoveryCodes {
     /// Shown only here; null where an answer is repeated.
     recovery_codes: Option<Vec<String>>,
 }
@@ -430,10 +430,10 @@ async fn give_codes(request: &Request, user: UserId) -> Result<Response, Problem
         .map(|code| totp::recovery_hash(code).to_vec())
         .collect();
     request.set_recovery_codes(user, &hashes).await?;
-    let given = RecoveryCodes {
+    let given = NewRecoveryCodes {
         recovery_codes: Some(codes),
     };
-    let instead = RecoveryCodes {
+    let instead = NewRecoveryCodes {
         recovery_codes: None,
     };
     Ok(once(Json(given), &instead))

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::code::Code;
 use crate::domain::{
@@ -68,6 +68,30 @@ pub fn name_sets(document: &mut Value, schemas: &Map<String, Value>) {
         }
     }
     put_names(document, &named);
+}
+
+/// Makes one list of the words of each set that is described word by word: of such, few generators make a type.
+pub fn join_described(schemas: &mut Map<String, Value>) {
+    for schema in schemas.values_mut() {
+        let Some(each) = schema["oneOf"].as_array() else {
+            continue;
+        };
+        let described: Option<Vec<(&str, &str)>> = each
+            .iter()
+            .map(|one| Some((one["const"].as_str()?, one["description"].as_str()?)))
+            .collect();
+        let Some(described) = described else {
+            continue;
+        };
+        let words: Vec<&str> = described.iter().map(|(word, _)| *word).collect();
+        let about: String = described
+            .iter()
+            .map(|(word, about)| format!("\n- `{word}`: {about}"))
+            .collect();
+        let set = schema["description"].as_str().unwrap_or_default();
+        *schema =
+            json!({ "type": "string", "enum": words, "description": format!("{set}\n{about}") });
+    }
 }
 
 fn set_of(schema: &Value) -> Option<BTreeSet<&str>> {
