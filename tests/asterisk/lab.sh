@@ -67,7 +67,7 @@ lab_render() {
     SIP_BIND=127.0.0.1:$SIP_PORT ARI_BIND=127.0.0.1:$ARI_PORT AGI_URL=$(agi_url one) AGI_URL_BACKUP=$(agi_url two) \
         PGHOST=$POSTGRES_SOCKET_DIR PGPORT=5432 PGDATABASE=capconduit PGSSLMODE=disable TRUNK_MATCH=127.0.0.1 \
         TLS_BIND=127.0.0.1:$TLS_PORT TLS_CERT_FILE=$1/tls.crt TLS_KEY_FILE=$1/tls.key \
-        FALLBACK_DIAL=PJSIP/fallback RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 599)) SYSTEM_NAME=lab \
+        FALLBACK_DIAL=PJSIP/fallback REGISTRATION=yes RTP_START=$RTP_PORT RTP_END=$((RTP_PORT + 599)) SYSTEM_NAME=lab \
         "$REPO_ROOT/scripts/render-asterisk-config" --quiet "$1"
     # Endpoint and aor: the aor that a `PJSIP/trunk/sip:...` names is looked up in the database.
     cat >>"$1/pjsip.conf" <<CONF
@@ -84,6 +84,12 @@ aors = fallback
 [fallback]
 type = aor
 contact = sip:fallback@127.0.0.1:${CENTRE_PORT[fallback]}
+
+; Found without the database, see "Call centres that register" in asterisk-config/README.md.
+[fallback\;@fixed]
+type = contact
+uri = sip:fallback@127.0.0.1:${CENTRE_PORT[fallback]}
+expiration_time = 4102444800
 CONF
     cat >>"$1/extensions.conf" <<'CONF'
 

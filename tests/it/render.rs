@@ -40,6 +40,25 @@ fn a_misspelt_variable_is_refused_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn contacts_need_the_database_only_where_call_centres_register() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let read = |file: &str| std::fs::read_to_string(directory.path().join(file)).expect("rendered");
+    let is_used = || {
+        ["sorcery.conf", "extconfig.conf"].map(|file| {
+            let text = read(file);
+            let mut lines = text.lines().filter(|line| !line.starts_with(';'));
+            lines.any(|line| line.contains("ps_contacts"))
+        })
+    };
+    assert!(render(directory.path(), &[]).status.success());
+    assert_eq!(is_used(), [false, false]);
+    let output = render(directory.path(), &[("REGISTRATION", "yes")]);
+    assert!(output.status.success(), "{}", said(&output.stderr));
+    assert_eq!(is_used(), [true, true]);
+    assert!(!read("sorcery.conf").contains('@'), "a mark is left");
+}
+
+#[test]
 fn the_values_used_are_printed_and_no_secret() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = render(
