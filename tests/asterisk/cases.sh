@@ -117,8 +117,8 @@ case_turnover() {
     sampler_start
     # A busy machine answers fewer of them.
     for round in 1 2 3; do
-        for i in {1..600}; do call ${N}302; done
-        place carrier.xml -r 100 -d 30
+        for i in {1..400}; do call ${N}302; done
+        place carrier.xml -r 50 -d 30
         heard "$CARRIER"
         eventually 5 'all is logged' all_logged
         if many_slots_changed_hands; then break; fi
