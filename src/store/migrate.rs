@@ -59,6 +59,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(15, "0015", "operators"),
     migration!(16, "0016", "contract"),
     migration!(17, "0017", "registration"),
+    migration!(19, "0019", "access"),
 ];
 
 /// The version this program works with.
