@@ -118,7 +118,7 @@ async fn keys(
     Id(id): Id,
 ) -> Result<Json<Vec<Key>>, Problem> {
     let user = read(&api, &caller, id).await?;
-    let keys = api.store.keys(user).await?;
+    let keys = api.store.keys(caller.reach(), user).await?;
     Ok(Json(keys.into_iter().map(Key::of).collect()))
 }
 
@@ -128,7 +128,7 @@ async fn sessions(
     Id(id): Id,
 ) -> Result<Json<Vec<SessionShown>>, Problem> {
     let user = read(&api, &caller, id).await?;
-    let rows = api.store.sessions(user).await?.into_iter();
+    let rows = api.store.sessions(caller.reach(), user).await?.into_iter();
     Ok(Json(
         rows.map(|row| SessionShown::of(row, &caller)).collect(),
     ))
