@@ -116,9 +116,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     agi_ready.ready();
     let parts = (&store, &engine, &storage);
-    let proxies = readiness.component("proxies");
-    let certificate = readiness.component("certificate");
-    let shown = [proxies, certificate];
+    let shown = ["proxies", "certificate"].map(|name| readiness.component(name));
     spawn_api(&mut supervisor, (listeners, tls), shown, parts, &config);
     spawn_transcription(
         &mut supervisor,

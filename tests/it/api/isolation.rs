@@ -992,14 +992,14 @@ async fn a_stream_of_events_tells_of_no_call_that_its_seller_does_not_find() {
     }
     let mut stream = stream.send().await.expect("a stream");
     let mut told = String::new();
-    let mut rung = false;
+    let mut others_came = false;
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !told.contains("\"callId\":1003") {
         let chunk = tokio::time::timeout_at(deadline.into(), stream.chunk()).await;
         let chunk = chunk.expect("in time").expect("reads").expect("goes on");
         told.push_str(&String::from_utf8_lossy(&chunk));
-        if told.contains("\"callId\":1001") && !rung {
-            rung = true;
+        if told.contains("\"callId\":1001") && !others_came {
+            others_came = true;
             // The last one is told after the one before.
             ring(1002).await;
             ring(1003).await;
