@@ -880,7 +880,7 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
     .await;
     assert!(loose.is_empty(), "{loose:?}");
     // Triggers cannot be called; the others are for the daemon's own role, but those that tell a seller no more
-    // than whether an id is taken.
+    // than whether an id is taken, and those that lock what is its own.
     let callable = strings(
         &db,
         "select proname::text from pg_proc where prosecdef and pronamespace = 'public'::regnamespace
@@ -891,6 +891,7 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
         "calls_with_words",
         "campaign_exists",
         "link_exists",
+        "lock_account",
         "lock_calls_of_campaign",
     ];
     assert!(
