@@ -116,8 +116,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     agi_ready.ready();
     let parts = (&store, &engine, &storage);
-    let proxies = readiness.component("proxies");
-    spawn_api(&mut supervisor, (listeners, tls), proxies, parts, &config);
+    let shown = ["proxies", "certificate"].map(|name| readiness.component(name));
+    spawn_api(&mut supervisor, (listeners, tls), shown, parts, &config);
     spawn_transcription(
         &mut supervisor,
         &readiness,
@@ -234,7 +234,7 @@ pub fn tls(config: &Config) -> anyhow::Result<Option<http::Tls>> {
 fn spawn_api(
     supervisor: &mut Supervisor,
     ((listener, internal), tls): ((TcpListener, Option<TcpListener>), Option<http::Tls>),
-    proxies: Component,
+    [proxies, certificate]: [Component; 2],
     (store, engine, storage): (&Store, &Engine, &Option<Storage>),
     config: &Config,
 ) {
@@ -248,10 +248,14 @@ fn spawn_api(
     let untrusted = settings.untrusted_proxy.clone();
     let mut routers = http::api::routers(store.clone(), engine.clone(), storage.clone(), settings);
     let signals = supervisor.signals();
+    if tls.is_none() {
+        certificate.not_configured();
+    }
     if let Some(tls) = &tls {
         routers.outside = http::with_hsts(routers.outside);
         let stop = signals.stop.clone();
-        supervisor.spawn_until_stop("certificate", tls.clone().keep_current(stop));
+        let kept = tls.clone().keep_current(certificate, stop);
+        supervisor.spawn_until_stop("certificate", kept);
     }
     let serving = http::serve_with(
         listener,

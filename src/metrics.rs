@@ -90,6 +90,8 @@ pub const HTTP_REQUESTS: &str = "capconduit_http_requests_total";
 pub const HTTP_REFUSED: &str = "capconduit_http_refused_total";
 /// Time from the head of an HTTP request to the head of its answer, by route and method.
 pub const HTTP_REQUEST_SECONDS: &str = "capconduit_http_request_seconds";
+/// When a certificate that is served expires.
+pub const CERTIFICATE_EXPIRY: &str = "capconduit_certificate_expiry_timestamp_seconds";
 /// Always 1; its label says which version runs.
 pub const BUILD_INFO: &str = "capconduit_build_info";
 
@@ -346,6 +348,12 @@ pub const ALL: &[Metric] = &[
         "Time from the head of an HTTP request to the head of its answer",
     ),
     metric(
+        CERTIFICATE_EXPIRY,
+        Kind::Gauge,
+        &["listener"],
+        "When the certificate that is served expires, in seconds since 1970",
+    ),
+    metric(
         BUILD_INFO,
         Kind::Gauge,
         &["version"],
@@ -564,6 +572,11 @@ pub fn http_refused(reason: &'static str) {
     counter!(HTTP_REFUSED, "reason" => reason).increment(1);
 }
 
+/// The certificate that a listener serves expires at this second since 1970.
+pub fn certificate_expiry(listener: &'static str, second: i64) {
+    gauge!(CERTIFICATE_EXPIRY, "listener" => listener).set(second as f64);
+}
+
 /// So many jobs are in this state.
 pub fn transcription_jobs(state: &'static str, jobs: i64) {
     gauge!(TRANSCRIPTION_JOBS, "state" => state).set(jobs as f64);
@@ -653,6 +666,7 @@ mod tests {
         db_pool_wait(Duration::from_micros(70));
         db_pool_exhausted("api");
         http_refused("heavy");
+        certificate_expiry("http", 1_800_000_000);
         db_oldest_snapshot(0.5);
         storage_free_bytes(1 << 30);
         clock_offset("database", -0.25);

@@ -14,6 +14,7 @@ use crate::ari::rest::{self, Rest};
 use crate::clock;
 use crate::config::Config;
 use crate::domain::{Language, ServerIdentity, ServerName, UserId};
+use crate::http::Trouble;
 use crate::recording::{self, Places};
 use crate::routing::{self, ConflictKind};
 use crate::storage::{Key, Storage};
@@ -854,7 +855,22 @@ async fn check_transcription(config: &Config, report: &mut Report) {
 
 fn check_certificate(config: &Config, report: &mut Report) {
     match app::tls(config) {
-        Ok(Some(_)) => good("http.tls_certificate_file", "certificate and key fit"),
+        Ok(Some(tls)) => {
+            good("http.tls_certificate_file", "certificate and key fit");
+            let expiry = tls.expiry();
+            match expiry.and_then(|expiry| expiry.trouble(clock::now())) {
+                Some(trouble @ Trouble::Over(_)) => report.bad(
+                    "http.tls_certificate_file",
+                    &trouble.to_string(),
+                    "put a new certificate, and its key, there: the daemon takes them up within 10 seconds",
+                ),
+                Some(trouble @ Trouble::Soon(..)) => note(
+                    "http.tls_certificate_file",
+                    &format!("{trouble}: see that whatever renews it does"),
+                ),
+                None => {}
+            }
+        }
         Ok(None) => {}
         Err(error) => report.bad(
             "http.tls_certificate_file",

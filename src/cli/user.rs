@@ -143,8 +143,9 @@ async fn new_password(username: &str, config: &Config) -> anyhow::Result<ExitCod
     client.batch_execute("begin").await?;
     let changed = client
         .query_opt(
-            "update users set password_hash = $2, must_change_password = true, updated_at = now() where username = $1
-             returning id, status",
+            "update users set password_hash = $2, must_change_password = true, links_epoch = links_epoch + 1,
+                    updated_at = now()
+             where username = $1 returning id, status",
             &[&username, &hash],
         )
         .await?;

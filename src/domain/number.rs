@@ -134,10 +134,11 @@ pub fn mask(number: &str) -> String {
         .collect()
 }
 
-/// A number as those see it who may not see it whole: `+14155550001` becomes `+1415•••0001`. Of a short one less is
-/// left. What holds no digits, such as `anonymous`, and what takes the place of an erased number stay.
+/// A number as those see it who may not see it whole: `+14155550001` becomes `+141•••01`. Of a short one less is
+/// left: six digits are hidden at least, which nobody finds by trying. What holds no digits, such as `anonymous`, and what takes the place of an erased number stay.
 pub fn shorten(number: &str) -> String {
     const HIDDEN: &str = "•••";
+    const FEWEST_HIDDEN: usize = 6;
     if number.starts_with("erased-") {
         return number.to_owned();
     }
@@ -155,13 +156,9 @@ pub fn shorten(number: &str) -> String {
     } else {
         ""
     };
-    // At least three are hidden.
-    let end = if digits.len() >= 7 {
-        4
-    } else {
-        digits.len().saturating_sub(3).min(2)
-    };
-    let begin = digits.len().saturating_sub(end + 3).min(4);
+    let seen = digits.len().saturating_sub(FEWEST_HIDDEN);
+    let end = seen.min(2);
+    let begin = (seen - end).min(3);
     let (head, tail) = (&digits[..begin], &digits[digits.len() - end..]);
     format!("{plus}{head}{HIDDEN}{tail}")
 }
@@ -193,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_number_hides_three_digits_at_least() {
+    fn a_shortened_number_hides_six_digits_at_least() {
         for (number, seen) in [
-            ("+14155550001", "+1415•••0001"),
-            ("(415) 555-0001", "415•••0001"),
-            ("5550001", "•••0001"),
-            ("12345", "•••45"),
+            ("+14155550001", "+141•••01"),
+            ("(415) 555-0001", "41•••01"),
+            ("5550001", "•••1"),
+            ("12345", "•••"),
             ("101", "•••"),
             ("anonymous", "anonymous"),
             ("alice@carrier.example", "•••"),
-            ("sip:+14155550001@10.0.0.1", "1415•••0001"),
+            ("sip:+14155550001@10.0.0.1", "141•••01"),
             ("erased-0011223344556677", "erased-0011223344556677"),
         ] {
             if !number.starts_with("sip:") {

@@ -11,4 +11,4 @@ mod tls;
 
 pub use listener::{BindError, bind};
 pub use serve::{Cut, Ending, Limits, serve, serve_with};
-pub use tls::{Tls, TlsError, with_hsts};
+pub use tls::{Expiry, Tls, TlsError, Trouble, with_hsts};

@@ -1,6 +1,7 @@
 //! TLS of the daemon's own: a certificate that is taken up anew when its file changes.
 //!
-//! Invariant: there is always a certificate that works. A new one that cannot be used is told, and the old one stays.
+//! Invariant: there is always a certificate that works. A new one that cannot be used is told, and the old one stays; so
+//! is one that is about to expire.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,7 +22,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
+use crate::metrics;
+use crate::supervisor::Component;
 use crate::telemetry::Chain;
+
+mod expiry;
+
+pub use expiry::{Expiry, Trouble};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -120,17 +128,21 @@ impl Tls {
         }
     }
 
-    /// Takes up new files until `stop`.
-    pub async fn keep_current(self, stop: CancellationToken) {
-        self.look_every(LOOK, stop).await;
+    /// When the certificate that is served expires; none if that cannot be read.
+    pub fn expiry(&self) -> Option<Expiry> {
+        let pair = self.current.pair.read();
+        let pair = pair.unwrap_or_else(PoisonError::into_inner);
+        Expiry::of(pair.cert.first()?)
     }
 
-    async fn look_every(self, every: Duration, stop: CancellationToken) {
+    /// Takes up new files until `stop`, and tells when the certificate expires.
+    pub async fn keep_current(self, component: Component, stop: CancellationToken) {
         let mut seen = self.seen();
         loop {
+            self.tell(&component);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
             let now = self.seen();
             if now == seen {
@@ -144,6 +156,18 @@ impl Tls {
                     error = %Chain(&error),
                     "the new certificate cannot be used: the one before is used as long as the daemon runs"),
             }
+        }
+    }
+
+    fn tell(&self, component: &Component) {
+        let expiry = self.expiry();
+        if let Some(expiry) = expiry {
+            metrics::certificate_expiry("http", expiry.at().as_second());
+        }
+        // What an expired one keeps away are people and programs, not calls.
+        match expiry.and_then(|expiry| expiry.trouble(clock::now())) {
+            Some(trouble) => component.degraded(trouble.to_string()),
+            None => component.ready(),
         }
     }
 

@@ -106,8 +106,8 @@ impl KeyRow {
 
 impl Store {
     /// A user's keys, the newest first.
-    pub async fn keys(&self, user: UserId) -> Result<Vec<KeyRow>, Error> {
-        let rows = self.once(Reach::Everything, sql::LIST, &[&user.0]).await?;
+    pub async fn keys(&self, reach: Reach, user: UserId) -> Result<Vec<KeyRow>, Error> {
+        let rows = self.once(reach, sql::LIST, &[&user.0]).await?;
         rows.iter()
             .map(|row| KeyRow::from_row(sql::LIST, row))
             .collect()

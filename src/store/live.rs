@@ -26,6 +26,7 @@ pub mod sql {
         LIST = "list",
         ONE = "one",
         SNAPSHOT = "snapshot",
+        VISIBLE = "visible",
         WATCHERS = "watchers",
     }
 }
@@ -395,6 +396,14 @@ impl Store {
             .await?;
         rows.iter()
             .map(|row| reader(sql::WATCHERS, row).column("node_name"))
+            .collect()
+    }
+
+    /// Those of some calls that are within reach, under way or ended lately.
+    pub async fn visible_calls(&self, reach: Reach, calls: &[i64]) -> Result<Vec<i64>, Error> {
+        let rows = self.once(reach, sql::VISIBLE, &[&calls]).await?;
+        rows.iter()
+            .map(|row| reader(sql::VISIBLE, row).column("call_id"))
             .collect()
     }
 

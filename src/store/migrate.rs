@@ -60,6 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(16, "0016", "contract"),
     migration!(17, "0017", "registration"),
     migration!(18, "0018", "reports"),
+    migration!(19, "0019", "access"),
 ];
 
 /// The version this program works with.

@@ -312,8 +312,8 @@ impl Store {
     }
 
     /// A user's sessions, the last seen first.
-    pub async fn sessions(&self, user: UserId) -> Result<Vec<SessionRow>, Error> {
-        let rows = self.once(Reach::Everything, sql::LIST, &[&user.0]).await?;
+    pub async fn sessions(&self, reach: Reach, user: UserId) -> Result<Vec<SessionRow>, Error> {
+        let rows = self.once(reach, sql::LIST, &[&user.0]).await?;
         rows.iter()
             .map(|row| {
                 let get = reader(sql::LIST, row);

@@ -1,6 +1,6 @@
 //! What the daemons hand out signed: their keys, and who stands behind it.
 
-use super::request::Reach;
+use super::request::{Reach, Request};
 use super::rows::reader;
 use super::{Error, Store};
 use crate::domain::UserId;
@@ -8,6 +8,7 @@ use crate::domain::UserId;
 /// The statements.
 pub mod sql {
     crate::store::sql::statements! { "api/shared";
+        END_LINKS = "end_links",
         FIND_KEY = "find_key",
         MAKE_KEY = "make_key",
     }
@@ -18,19 +19,37 @@ pub mod sql {
 pub struct SigningKey {
     /// 32 bytes.
     pub key: Vec<u8>,
-    /// Role and status of the account; none if it is deleted.
-    pub account: Option<(String, String)>,
+    /// The account; none if it is deleted.
+    pub account: Option<Signer>,
+}
+
+/// An account that had something signed.
+#[derive(Debug)]
+pub struct Signer {
+    /// `admin`, `staff` or `user`.
+    pub role: String,
+    /// `active`, `inactive`, `pending_approval` or `suspended`.
+    pub status: String,
+    /// How often all its links were ended.
+    pub links_epoch: i32,
+    /// The API key that was asked about is not revoked; true where none was.
+    pub api_key_stands: bool,
 }
 
 impl Store {
-    /// The key of a purpose, if it has one, with the state of an account.
+    /// The key of a purpose, if it has one, with the state of an account, and of one of its API keys.
     pub async fn signing_key(
         &self,
         purpose: &str,
         user_id: UserId,
+        api_key: Option<i64>,
     ) -> Result<Option<SigningKey>, Error> {
         let rows = self
-            .once(Reach::Everything, sql::FIND_KEY, &[&purpose, &user_id.0])
+            .once(
+                Reach::Everything,
+                sql::FIND_KEY,
+                &[&purpose, &user_id.0, &api_key],
+            )
             .await?;
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -38,9 +57,17 @@ impl Store {
         let get = reader(sql::FIND_KEY, row);
         let role: Option<String> = get.column("role")?;
         let status: Option<String> = get.column("status")?;
+        let links_epoch: Option<i32> = get.column("links_epoch")?;
+        let api_key_stands = get.column("api_key_stands")?;
+        let account = role.zip(status).zip(links_epoch);
         Ok(Some(SigningKey {
             key: get.column("key")?,
-            account: role.zip(status),
+            account: account.map(|((role, status), links_epoch)| Signer {
+                role,
+                status,
+                links_epoch,
+                api_key_stands,
+            }),
         }))
     }
 
@@ -48,6 +75,14 @@ impl Store {
     pub async fn make_signing_key(&self, purpose: &str, key: &[u8; 32]) -> Result<(), Error> {
         self.once(Reach::Everything, sql::MAKE_KEY, &[&purpose, &&key[..]])
             .await?;
+        Ok(())
+    }
+}
+
+impl Request {
+    /// Ends all links to recordings that an account has made. Needs [`Reach::Everything`].
+    pub async fn end_links_of(&self, user: UserId) -> Result<(), Error> {
+        self.rows(sql::END_LINKS, &[&user.0]).await?;
         Ok(())
     }
 }

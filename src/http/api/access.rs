@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 
 use super::address::address_of;
 use super::code::Code;
+use super::gates::Party;
 use super::ignored::Ignored;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
@@ -318,7 +319,7 @@ async fn carry_out(
     let heavy = (operation.heavy)(request.uri().query().unwrap_or_default());
     let gate = if heavy { &api.heavy } else { &api.ordinary };
     // Held until the answer begins.
-    let pass = gate.enter(caller.user_id.0).await?;
+    let pass = gate.enter(Party::Account(caller.user_id.0)).await?;
     if request.method() == Method::POST
         && let Some(key) = idempotency::key_of(request.headers())?
     {
@@ -339,9 +340,13 @@ async fn admit(
     }
     let address = address_of(request.headers(), request.extensions(), api);
     match operation.access {
-        // The only one is the login.
         Access::Public => {
-            notes.limited(api.limits.login(address))?;
+            // What anybody reads takes nothing from log-ins.
+            notes.limited(if is_safe(request.method()) {
+                api.limits.stranger(address)
+            } else {
+                api.limits.login(address)
+            })?;
             return Ok(None);
         }
         Access::Internal => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{Access, Caller};
+use super::callers::CallersShown;
 use super::code::Code;
 use super::cursor::{self, ListPart, Mark, TOTAL};
 use super::logs;
@@ -123,7 +124,7 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// As the caller may see it: where others were when they made it is not a seller's business.
-    fn of(row: AuditRow, caller: &Caller) -> Self {
+    fn of(row: AuditRow, caller: &Caller, callers: CallersShown) -> Self {
         let whole = caller.role != Role::User || row.actor_id == Some(caller.user_id.0);
         // Staff cannot read accounts, and reads no more of them here.
         let content = caller.role != Role::Staff || row.object_type != "user";
@@ -137,8 +138,8 @@ impl AuditEntry {
             action: row.action,
             object_type: row.object_type,
             object_id: row.object_id,
-            before: row.before.filter(|_| content),
-            after: row.after.filter(|_| content),
+            before: callers.kept(row.before.filter(|_| content)),
+            after: callers.kept(row.after.filter(|_| content)),
             reason: row.reason,
             request_id: row.request_id.filter(|_| whole),
             address: row.address.filter(|_| whole),
@@ -152,6 +153,7 @@ async fn list(
     query: Query,
 ) -> Result<Json<ListPart<AuditEntry>>, Problem> {
     let per_page = query.per_page(50)?;
+    let callers = CallersShown::to(&api, &caller).await?;
     let (from, to) = days(&query, &zone(&query)?)?;
     let filter = AuditFilter {
         before: cursor::read_id(&query, Mark::AUDIT)?,
@@ -182,7 +184,7 @@ async fn list(
         per_page,
         total,
         |row| cursor::after_id(Mark::AUDIT, row.audit_id),
-        |row| AuditEntry::of(row, &caller),
+        |row| AuditEntry::of(row, &caller, callers),
     )))
 }
 

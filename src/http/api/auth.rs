@@ -434,6 +434,8 @@ async fn change_password(
         Via::Key(_) => None,
     };
     let ended = request.end_sessions_but(caller.user_id, stays).await?;
+    // Whoever knew the old password may have made some.
+    request.end_links_of(caller.user_id).await?;
     request
         .audit(&Change {
             actor: &caller.actor(),

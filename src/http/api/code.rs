@@ -232,6 +232,8 @@ codes! {
     TooManyFailedLogins = "too_many_failed_logins", [429];
     /// The account has too many long requests at work or waiting.
     TooManyAtOnce = "too_many_at_once", [429];
+    /// The account does not see callers and looked for too many numbers; `Retry-After` says when to go on.
+    TooManyCallers = "too_many_callers", [429];
     /// Too many wrong codes of the second factor; `Retry-After` says when to go on.
     TooManyWrongCodes = "too_many_wrong_codes", [429];
     /// Too many streams of events are open.

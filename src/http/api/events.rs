@@ -39,6 +39,10 @@ use crate::store::live::{EndedCall, SeenAttempt, SeenCall};
 use crate::store::{self, Store};
 use crate::telemetry::Chain;
 
+mod own;
+
+use own::Own;
+
 /// The operation.
 pub fn operations() -> Vec<Operation> {
     vec![
@@ -513,6 +517,7 @@ struct Listener {
     api: Api,
     caller: Caller,
     callers: CallersShown,
+    own: Own,
     news: News,
     next: VecDeque<Event>,
     heartbeat: Interval,
@@ -553,20 +558,44 @@ impl Listener {
                     self.api.events.keep_looking();
                     return Some(Event::default().comment(""));
                 }
-                news = self.news.recv() => match news {
-                    Ok(news) => self.take(&news),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => self.catch_up(missed),
-                    // The sender lives as long as the API.
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                },
+                news = self.news.recv() => {
+                    let taken = match news {
+                        Ok(news) => self.take(news).await,
+                        Err(broadcast::error::RecvError::Lagged(missed)) => self.catch_up(missed).await,
+                        // The sender lives as long as the API.
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                    };
+                    if let Err(error) = taken {
+                        // Whoever listens comes again, and finds what it missed in the snapshot.
+                        tracing::warn!(error = %Chain(&error), "a stream of events ends");
+                        return None;
+                    }
+                }
             }
         }
     }
 
-    fn take(&mut self, news: &(String, Happening)) {
-        let (id, happening) = news;
+    /// Takes an event, with those that came with it.
+    async fn take(&mut self, first: Arc<(String, Happening)>) -> Result<(), store::Error> {
+        let mut news = vec![first];
+        let mut missed = 0;
+        while news.len() < KEPT {
+            match self.news.try_recv() {
+                Ok(next) => news.push(next),
+                Err(broadcast::error::TryRecvError::Lagged(lost)) => {
+                    missed = lost;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
         let tenant = Self::tenant(&self.caller);
-        if tenant.is_none() || happening.user_id == tenant {
+        news.retain(|news| tenant.is_none() || news.1.user_id == tenant);
+        self.own
+            .keep(&self.api.store, &mut news, |news| &news.1.data)
+            .await?;
+        for news in news {
+            let (id, happening) = &*news;
             self.next.push_back(
                 Event::default()
                     .id(id)
@@ -574,16 +603,29 @@ impl Listener {
                     .data(self.callers.event(happening.data.clone()).to_string()),
             );
         }
+        if missed > 0 {
+            self.catch_up(missed).await?;
+        }
+        Ok(())
     }
 
-    fn catch_up(&mut self, missed: u64) {
+    async fn catch_up(&mut self, missed: u64) -> Result<(), store::Error> {
         let (snapshot, news) = self.api.events.rejoin(Self::tenant(&self.caller));
         self.news = news;
-        let snapshot = self.callers.event(snapshot);
+        let snapshot = self.seen(snapshot).await?;
         let lagged = json!(Lagged { missed });
         self.next
             .push_back(Event::default().event("lagged").data(lagged.to_string()));
         self.next.push_back(snapshot_event(&snapshot));
+        Ok(())
+    }
+
+    /// What is under way, as far as it may be seen.
+    async fn seen(&mut self, mut snapshot: Value) -> Result<Value, store::Error> {
+        if let Some(calls) = snapshot.get_mut("calls").and_then(Value::as_array_mut) {
+            self.own.keep(&self.api.store, calls, |call| call).await?;
+        }
+        Ok(self.callers.event(snapshot))
     }
 
     /// The login is as it was. A database that does not answer ends no stream.
@@ -611,21 +653,23 @@ async fn events(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.reset();
-    let snapshot = callers.event(snapshot);
     let mut login_look = interval(LOGIN_LOOK);
     login_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     login_look.reset();
-    let listener = Listener {
+    let mut listener = Listener {
+        own: Own::of(Listener::tenant(&caller)),
         caller,
         callers,
         news,
-        next: VecDeque::from([snapshot_event(&snapshot)]),
+        next: VecDeque::new(),
         heartbeat,
         login_look,
         ending: ending.map(|Extension(ending)| ending),
         _seat: seat,
         api,
     };
+    let snapshot = listener.seen(snapshot).await?;
+    listener.next.push_back(snapshot_event(&snapshot));
     let stream = stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok::<_, Infallible>(event), listener))

@@ -23,7 +23,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Query;
 use super::security::{Kind, of_caller};
-use super::streams::{Reader, SLOWEST_EXPORT, watched};
+use super::streams::{Reader, Right, SLOWEST_EXPORT, What, watched};
 use super::{Api, Problem};
 use crate::domain::Role;
 use crate::http::Cut;
@@ -180,13 +180,11 @@ async fn export(
         rest,
     );
     let cut = cut.map(|Extension(cut)| cut);
-    let body = Body::from_stream(watched(
-        api,
-        Reader::Login(caller),
-        cut,
-        SLOWEST_EXPORT,
-        body,
-    ));
+    let reader = Reader {
+        right: Right::Login(caller),
+        what: What::Calls(callers),
+    };
+    let body = Body::from_stream(watched(api, reader, cut, SLOWEST_EXPORT, body));
     let mut response = body.into_response();
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/csv; charset=utf-8");

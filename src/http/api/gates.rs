@@ -39,26 +39,35 @@ pub struct Gate {
     state: Arc<Mutex<State>>,
 }
 
+/// Who shares a gate with the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// An account.
+    Account(i32),
+    /// All who read by links to recordings, whoever made these: nobody knows who they are.
+    LinkReaders,
+}
+
 #[derive(Default)]
 struct State {
     at_work: usize,
-    of: HashMap<i32, usize>,
-    queues: HashMap<i32, VecDeque<oneshot::Sender<Pass>>>,
-    /// Accounts with a queue, the next one first.
-    turns: VecDeque<i32>,
+    of: HashMap<Party, usize>,
+    queues: HashMap<Party, VecDeque<oneshot::Sender<Pass>>>,
+    /// Those with a queue, the next one first.
+    turns: VecDeque<Party>,
 }
 
 /// A place; free again when dropped.
 pub struct Pass {
     gate: Gate,
-    account: i32,
+    party: Party,
 }
 
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// This account has enough at work and waiting.
-    TooMany,
+    /// Of this party enough is at work and waiting.
+    TooMany(Party),
     /// It waited its time, because of others.
     Overloaded,
 }
@@ -73,32 +82,29 @@ impl Gate {
         }
     }
 
-    /// A place for a request of an account.
-    pub async fn enter(&self, account: i32) -> Result<Pass, Refused> {
+    /// A place for a request.
+    pub async fn enter(&self, party: Party) -> Result<Pass, Refused> {
         let turn = {
             let mut state = self.lock();
-            let own = state.of.get(&account).copied().unwrap_or_default();
-            let queued = state.queues.get(&account).map_or(0, VecDeque::len);
+            let own = state.of.get(&party).copied().unwrap_or_default();
+            let queued = state.queues.get(&party).map_or(0, VecDeque::len);
             if queued == 0 && own < self.width.of_one && state.at_work < self.width.places {
-                return Ok(self.admit(&mut state, account));
+                return Ok(self.admit(&mut state, party));
             }
             if queued >= self.width.waiting {
                 metrics::http_refused(self.name);
-                return Err(Refused::TooMany);
+                return Err(Refused::TooMany(party));
             }
             let (sender, turn) = oneshot::channel();
-            let queue = state.queues.entry(account).or_default();
+            let queue = state.queues.entry(party).or_default();
             queue.push_back(sender);
             if queue.len() == 1 {
-                state.turns.push_back(account);
+                state.turns.push_back(party);
             }
             turn
         };
         // Given up: what waits in the queue is found gone when its turn comes.
-        let waiting = Waiting {
-            gate: self,
-            account,
-        };
+        let waiting = Waiting { gate: self, party };
         let passed = timeout(self.width.wait, turn).await;
         drop(waiting);
         if let Ok(Ok(pass)) = passed {
@@ -113,12 +119,12 @@ impl Gate {
     }
 
     /// Under the lock.
-    fn admit(&self, state: &mut State, account: i32) -> Pass {
+    fn admit(&self, state: &mut State, party: Party) -> Pass {
         state.at_work += 1;
-        *state.of.entry(account).or_default() += 1;
+        *state.of.entry(party).or_default() += 1;
         Pass {
             gate: self.clone(),
-            account,
+            party,
         }
     }
 
@@ -128,27 +134,27 @@ impl Gate {
         let mut state = self.lock();
         let mut looked_at = 0;
         while state.at_work < self.width.places && looked_at < state.turns.len() {
-            let Some(account) = state.turns.pop_front() else {
+            let Some(party) = state.turns.pop_front() else {
                 break;
             };
-            let own = state.of.get(&account).copied().unwrap_or_default();
+            let own = state.of.get(&party).copied().unwrap_or_default();
             let mut next = None;
             if own < self.width.of_one
-                && let Some(queue) = state.queues.get_mut(&account)
+                && let Some(queue) = state.queues.get_mut(&party)
             {
                 next = queue.pop_front();
             }
             looked_at += 1;
             if let Some(sender) = next {
                 looked_at = 0;
-                let pass = self.admit(&mut state, account);
+                let pass = self.admit(&mut state, party);
                 // Dropped without the lock, for its place must be given back.
                 gone.extend(sender.send(pass).err());
             }
-            if state.queues.get(&account).is_some_and(|q| !q.is_empty()) {
-                state.turns.push_back(account);
+            if state.queues.get(&party).is_some_and(|q| !q.is_empty()) {
+                state.turns.push_back(party);
             } else {
-                state.queues.remove(&account);
+                state.queues.remove(&party);
             }
         }
         drop(state);
@@ -159,19 +165,19 @@ impl Gate {
 /// Somebody in a queue.
 struct Waiting<'a> {
     gate: &'a Gate,
-    account: i32,
+    party: Party,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.gate.lock();
-        let Some(queue) = state.queues.get_mut(&self.account) else {
+        let Some(queue) = state.queues.get_mut(&self.party) else {
             return;
         };
         queue.retain(|sender| !sender.is_closed());
         if queue.is_empty() {
-            state.queues.remove(&self.account);
-            state.turns.retain(|account| *account != self.account);
+            state.queues.remove(&self.party);
+            state.turns.retain(|party| *party != self.party);
         }
     }
 }
@@ -181,10 +187,10 @@ impl Drop for Pass {
         {
             let mut state = self.gate.lock();
             state.at_work -= 1;
-            if let Some(own) = state.of.get_mut(&self.account) {
+            if let Some(own) = state.of.get_mut(&self.party) {
                 *own -= 1;
                 if *own == 0 {
-                    state.of.remove(&self.account);
+                    state.of.remove(&self.party);
                 }
             }
         }
@@ -195,11 +201,18 @@ impl Drop for Pass {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::TooMany => Self::new(
+            Refused::TooMany(party) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 Code::TooManyAtOnce,
-                "Too many requests of this account are at work at the same time. Wait for their answers before you \
-                 send more.",
+                match party {
+                    Party::Account(_) => {
+                        "Too many requests of this account are at work at the same time. Wait for their answers before \
+                         you send more."
+                    }
+                    Party::LinkReaders => {
+                        "Too many people use links to recordings at the same time. Try again in a moment."
+                    }
+                },
             )
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
             Refused::Overloaded => Self::overloaded(),
@@ -228,12 +241,18 @@ mod tests {
     #[tokio::test]
     async fn of_one_account_few_are_at_work_and_few_wait() {
         let gate = gate(4, 2, 1);
-        let first = gate.enter(1).await.expect("a place");
-        let _second = gate.enter(1).await.expect("a place");
-        let mut third = Box::pin(gate.enter(1));
+        let first = gate.enter(Party::Account(1)).await.expect("a place");
+        let _second = gate.enter(Party::Account(1)).await.expect("a place");
+        let mut third = Box::pin(gate.enter(Party::Account(1)));
         assert!((&mut third).now_or_never().is_none(), "it waits");
-        assert_eq!(gate.enter(1).await.err(), Some(Refused::TooMany));
-        let _other = gate.enter(2).await.expect("another is not kept waiting");
+        assert_eq!(
+            gate.enter(Party::Account(1)).await.err(),
+            Some(Refused::TooMany(Party::Account(1)))
+        );
+        let _other = gate
+            .enter(Party::Account(2))
+            .await
+            .expect("another is not kept waiting");
         drop(first);
         let _third = third.await.expect("its turn");
     }
@@ -241,10 +260,10 @@ mod tests {
     #[tokio::test]
     async fn places_go_round_by_account() {
         let gate = gate(1, 1, 8);
-        let held = gate.enter(9).await.expect("a place");
+        let held = gate.enter(Party::Account(9)).await.expect("a place");
         let mut waiting: VecDeque<_> = [1, 1, 1, 2, 3]
             .into_iter()
-            .map(|account| (account, Box::pin(gate.enter(account))))
+            .map(|account| (account, Box::pin(gate.enter(Party::Account(account)))))
             .collect();
         for (_, turn) in &mut waiting {
             assert!(turn.now_or_never().is_none());
@@ -268,13 +287,13 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_leaves_no_place_taken() {
         let gate = gate(1, 1, 2);
-        let held = gate.enter(1).await.expect("a place");
-        let mut given_up = Box::pin(gate.enter(2));
+        let held = gate.enter(Party::Account(1)).await.expect("a place");
+        let mut given_up = Box::pin(gate.enter(Party::Account(2)));
         assert!((&mut given_up).now_or_never().is_none());
-        let mut waits = Box::pin(gate.enter(3));
+        let mut waits = Box::pin(gate.enter(Party::Account(3)));
         assert!((&mut waits).now_or_never().is_none());
         drop(given_up);
-        let mut late = Box::pin(gate.enter(2));
+        let mut late = Box::pin(gate.enter(Party::Account(2)));
         assert!((&mut late).now_or_never().is_none());
         drop(held);
         // Its turn came, and nobody asks for it any more.
@@ -289,8 +308,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_is_told() {
         let gate = gate(1, 1, 2);
-        let _held = gate.enter(1).await.expect("a place");
-        assert_eq!(gate.enter(2).await.err(), Some(Refused::Overloaded));
+        let _held = gate.enter(Party::Account(1)).await.expect("a place");
+        assert_eq!(
+            gate.enter(Party::Account(2)).await.err(),
+            Some(Refused::Overloaded)
+        );
         assert!(gate.lock().queues.is_empty());
     }
 }

@@ -29,7 +29,7 @@ use crate::clock;
 use crate::password;
 use crate::store::keys::{KeyRow, NewKey};
 use crate::store::quotas::Kind;
-use crate::store::request::{Change, Reach};
+use crate::store::request::Change;
 
 /// More keys than any account has programs.
 const MOST: i64 = 100;
@@ -174,7 +174,7 @@ fn letters(count: usize) -> Result<String, Problem> {
 }
 
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<Key>>, Problem> {
-    let keys = api.store.keys(caller.user_id).await?;
+    let keys = api.store.keys(caller.reach(), caller.user_id).await?;
     Ok(Json(keys.into_iter().map(Key::of).collect()))
 }
 
@@ -189,7 +189,7 @@ async fn create(
     let scopes: Vec<String> = scopes.into_iter().collect();
     let prefix = letters(PREFIX)?;
     let key = format!("cck_{prefix}_{}", letters(SECRET)?);
-    let request = api.store.request(Reach::Everything).await?;
+    let request = api.store.request(caller.reach()).await?;
     let usable = request.lock_and_count_keys(caller.user_id).await?;
     // Access that was taken back while this waited for the account makes no key any more.
     let role = caller.role.as_str();
@@ -288,7 +288,7 @@ async fn revoke(
     caller: Caller,
     Ids([id]): Ids<1>,
 ) -> Result<StatusCode, Problem> {
-    let request = api.store.request(Reach::Everything).await?;
+    let request = api.store.request(caller.reach()).await?;
     let revoked = request.revoke_key(caller.user_id, id).await?;
     let key = Key::of(revoked.ok_or_else(|| Problem::not_found("key that is not revoked"))?);
     request

@@ -15,10 +15,12 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::access::{Caller, Via};
+use super::auth::digest;
 use super::code::Code;
 use super::logins::in_words;
 use super::recent::Recent;
 use super::{Problem, Settings};
+use crate::domain::UserId;
 use crate::domain::network::Network;
 
 /// What may come at once is what the limit allows in so many seconds.
@@ -26,6 +28,15 @@ const WINDOW_SECONDS: u32 = 10;
 
 /// Addresses remembered that have asked too often.
 const MOST_REFUSED: usize = 50_000;
+
+/// Different numbers that an account which does not see callers may look for in an hour; as many may come at once.
+pub const NUMBERS_PER_HOUR: u32 = 30;
+
+/// The same number is not another one for so long: a search is read page by page, and repeated.
+const SAME_NUMBER: Duration = Duration::from_secs(3_600);
+
+/// Numbers remembered for that.
+const MOST_NUMBERS: usize = 50_000;
 
 /// After so many requests those are forgotten who have not asked for a while.
 const FORGET_EVERY: u32 = 4_096;
@@ -47,6 +58,12 @@ pub struct Limits {
     anonymous: Counter,
     /// Logins are counted apart: nobody is kept from them by what else comes from the same address.
     logins: Counter,
+    /// Nor does what everybody may read, such as recordings by links, count with anything else.
+    strangers: Counter,
+    /// Numbers of callers that were looked for by those who do not see them.
+    numbers: Counter,
+    /// Accounts with the SHA-256 of a number they have looked for.
+    sought: Recent<(i32, [u8; 32]), ()>,
     /// Addresses that have asked too often just now.
     refused: Recent<Network, Instant>,
 }
@@ -77,8 +94,25 @@ impl Limits {
             known: Counter::new(settings.requests_per_minute),
             anonymous: Counter::new(settings.anonymous_requests_per_minute),
             logins: Counter::new(settings.anonymous_requests_per_minute),
+            strangers: Counter::new(settings.anonymous_requests_per_minute),
+            numbers: Counter::hourly(NUMBERS_PER_HOUR),
+            sought: Recent::new(MOST_NUMBERS),
             refused: Recent::new(MOST_REFUSED),
         }
+    }
+
+    /// Counts a search for a caller's number by an account that does not see callers: how long to wait, if it was one
+    /// number too many.
+    pub fn number_sought(&self, account: UserId, number: &str) -> Option<Duration> {
+        let sought = (account.0, digest(number));
+        if self.sought.get(&sought).is_some() {
+            return None;
+        }
+        let standing = self.numbers.count(&Subject::Account(account.0));
+        if standing.retry_after.is_none() {
+            self.sought.put(sought, (), SAME_NUMBER);
+        }
+        standing.retry_after
     }
 
     /// Counts a request of somebody known.
@@ -104,6 +138,11 @@ impl Limits {
         self.logins.count(&Subject::Network(network_of(address)))
     }
 
+    /// Counts a request for what everybody may read.
+    pub fn stranger(&self, address: IpAddr) -> Standing {
+        self.strangers.count(&Subject::Network(network_of(address)))
+    }
+
     /// Refuses an address that has asked too often as nobody known, without counting: before anything is looked up.
     pub fn check_anonymous(&self, address: IpAddr) -> Result<(), Standing> {
         let Some(until) = self.refused.get(&network_of(address)) else {
@@ -127,7 +166,17 @@ impl Counter {
         let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         let at_once = per_minute.get().div_ceil(60 / WINDOW_SECONDS);
         let at_once = NonZeroU32::new(at_once).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_minute(per_minute).allow_burst(at_once);
+        Self::of(Quota::per_minute(per_minute).allow_burst(at_once))
+    }
+
+    /// So many an hour, which may all come at once.
+    fn hourly(per_hour: u32) -> Self {
+        Self::of(Quota::per_hour(
+            NonZeroU32::new(per_hour).unwrap_or(NonZeroU32::MIN),
+        ))
+    }
+
+    fn of(quota: Quota) -> Self {
         Self {
             limiter: RateLimiter::hashmap(quota).with_middleware(),
             quota,
@@ -248,6 +297,9 @@ mod tests {
             known: Counter::new(1),
             anonymous: counter,
             logins: Counter::new(1),
+            strangers: Counter::new(1),
+            numbers: Counter::hourly(1),
+            sought: Recent::new(10),
             refused: Recent::new(10),
         };
         let ask = |address: &str| {

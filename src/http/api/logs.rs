@@ -571,7 +571,8 @@ pub async fn filter(
     caller: &Caller,
 ) -> Result<(CallFilter, Option<String>), Problem> {
     if query.has("caller") || query.has("q") {
-        CallersShown::to(api, caller).await?.check_search(query)?;
+        let callers = CallersShown::to(api, caller).await?;
+        callers.check_search(api, caller, query)?;
     }
     let mut filter = plain_filter(query, caller)?;
     if !query.has("transcript") {

@@ -30,7 +30,7 @@ use super::operation::Operation;
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
 use super::security::{Kind, of_caller};
-use super::streams::{Reader, SLOWEST_LISTENER, watched};
+use super::streams::{Holder, MOST_DOWNLOADS, Reader, Right, SLOWEST_LISTENER, What, watched};
 use super::words::RECORDING_STATES as STATES;
 use super::zone::TZ;
 use super::{Api, Problem, words};
@@ -41,7 +41,7 @@ use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
 use crate::store::recorded::{
     CallRecording, FileRow, RecordingBrief, RecordingFilter, RecordingRow,
 };
-use crate::store::request::{Change, Request};
+use crate::store::request::{Change, Reach, Request};
 use crate::telemetry::Chain;
 
 /// The operations on recordings.
@@ -220,7 +220,7 @@ static HOLD: Form = Form {
 };
 
 /// Recordings that are being sent. Each has a file or a connection to the storage open.
-static UNDER_WAY: Semaphore = Semaphore::const_new(128);
+static UNDER_WAY: Semaphore = Semaphore::const_new(MOST_DOWNLOADS);
 
 /// Longest wait to become one of them.
 const WAIT: Duration = Duration::from_secs(5);
@@ -440,6 +440,36 @@ pub(super) fn stored(found: Option<RecordingBrief>) -> Result<RecordingBrief, Pr
     }
 }
 
+/// A recording that is being heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard {
+    call_id: i64,
+    recording_id: i64,
+    attempt: i32,
+}
+
+impl Heard {
+    /// This one of a call.
+    pub fn of(call_id: i64, recording: &RecordingBrief) -> Self {
+        Self {
+            call_id,
+            recording_id: recording.recording_id,
+            attempt: recording.attempt,
+        }
+    }
+
+    /// Whether it is still there for somebody who may see so much.
+    pub async fn is_there(self, api: &Api, reach: Reach) -> Result<bool, Problem> {
+        let found = api
+            .store
+            .recording_of_call(reach, reach.owner(), self.call_id, Some(self.attempt))
+            .await?;
+        let recording = found.and_then(|found| found.recording);
+        let recording = recording.filter(|found| found.recording_id == self.recording_id);
+        Ok(stored(recording).is_ok())
+    }
+}
+
 /// The file of a side.
 pub(super) fn file_of(recording: &RecordingBrief, leg: Leg) -> Result<&FileRow, Problem> {
     let file = recording.files.iter().find(|f| f.leg == leg.as_str());
@@ -549,7 +579,11 @@ async fn hear(
     let played = of_caller(Kind::RecordingPlayed, &caller)
         .about("call", id)
         .with(json!({ "leg": leg.as_str() }));
-    let to = (Reader::Login(caller), cut);
+    let reader = Reader {
+        what: What::Recording(Heard::of(id, &recording)),
+        right: Right::Login(caller),
+    };
+    let to = (reader, cut);
     let response = play(&api, id, leg, &recording, &query, (&method, &headers), to).await?;
     if method != Method::HEAD && response.status().is_success() {
         let what = format!("{id} {}", leg.as_str());
@@ -639,7 +673,7 @@ fn value(text: String) -> Result<HeaderValue, Problem> {
 struct Sending {
     stream: ByteStream,
     _permit: SemaphorePermit<'static>,
-    _share: Share<i32>,
+    _shares: Vec<Share<Holder>>,
 }
 
 async fn stream_of(
@@ -648,7 +682,7 @@ async fn stream_of(
     file: &Audible,
     range: std::ops::Range<u64>,
 ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
-    let share = api.streams.download(reader)?;
+    let shares = api.streams.download(&reader.right)?;
     let Ok(Ok(permit)) = timeout(WAIT, UNDER_WAY.acquire()).await else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -665,7 +699,7 @@ async fn stream_of(
     let sending = Sending {
         stream,
         _permit: permit,
-        _share: share,
+        _shares: shares,
     };
     let span = tracing::Span::current();
     Ok(stream::try_unfold(sending, move |mut sending| {

@@ -44,12 +44,12 @@ pub fn operations() -> Vec<Operation> {
         .tagged("users", "End an account's session")
         .answers_nothing(204, "It has ended."),
         Operation::post("/api/admin/users/{id}/revoke-all", "revokeAllOfUser", revoke_all)
-            .tagged("users", "End an account's sessions and revoke its API keys")
+            .tagged("users", "End an account's sessions and links, and revoke its API keys")
             .about(
-                "For an account whose access may be in wrong hands. Keys are revoked for good. The password stays: set \
+                "For an account whose access may be in wrong hands. Keys are revoked for good, links to recordings that it made end. The password stays: set \
                  another one too, if it may be known.",
             )
-            .answers::<AccessEnded>(200, "No session and no key of it opens anything any more; its password does, and links to recordings that it made until they end."),
+            .answers::<AccessEnded>(200, "No session, no key and no link to a recording of it opens anything any more; its password does."),
         Operation::delete("/api/admin/users/{id}/totp", "resetSecondFactor", reset_factor)
             .tagged("users", "Remove an account's second factor")
             .about(
@@ -118,7 +118,7 @@ async fn keys(
     Id(id): Id,
 ) -> Result<Json<Vec<Key>>, Problem> {
     let user = read(&api, &caller, id).await?;
-    let keys = api.store.keys(user).await?;
+    let keys = api.store.keys(caller.reach(), user).await?;
     Ok(Json(keys.into_iter().map(Key::of).collect()))
 }
 
@@ -128,7 +128,7 @@ async fn sessions(
     Id(id): Id,
 ) -> Result<Json<Vec<SessionShown>>, Problem> {
     let user = read(&api, &caller, id).await?;
-    let rows = api.store.sessions(user).await?.into_iter();
+    let rows = api.store.sessions(caller.reach(), user).await?.into_iter();
     Ok(Json(
         rows.map(|row| SessionShown::of(row, &caller)).collect(),
     ))
@@ -196,7 +196,7 @@ async fn revoke_all(
     request.commit().await?;
     Ok(Json(AccessEnded {
         message: format!(
-            "{sessions_ended} sessions of {} have ended, {keys_revoked} API keys are revoked.",
+            "{sessions_ended} sessions of {} have ended, {keys_revoked} API keys are revoked, links to recordings are ended.",
             user.username
         ),
         sessions_ended,
@@ -204,10 +204,12 @@ async fn revoke_all(
     }))
 }
 
-/// Ends all sessions and revokes all keys of an account that was locked or changed; how many of each.
+/// Ends all sessions and all links to recordings, and revokes all keys of an account that was locked or changed; how many
+/// sessions and keys.
 pub async fn take_access(request: &Request, user: UserId) -> Result<(usize, usize), Problem> {
     let sessions = request.end_sessions_of(user).await?;
     let keys = request.revoke_keys_of(user).await?;
+    request.end_links_of(user).await?;
     Ok((sessions, keys))
 }
 

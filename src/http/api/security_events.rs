@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::access::{Access, Caller};
 use super::audit::days;
+use super::callers::CallersShown;
 use super::cursor::{self, ListPart, Mark};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -133,7 +134,7 @@ pub struct SecurityEntry {
 }
 
 impl SecurityEntry {
-    fn of(row: SecurityRow, caller: &Caller) -> Self {
+    fn of(row: SecurityRow, caller: &Caller, callers: CallersShown) -> Self {
         let whole = caller.role != Role::User || row.actor_id == Some(caller.user_id.0);
         Self {
             id: row.event_id,
@@ -145,7 +146,7 @@ impl SecurityEntry {
             user_id: row.user_id,
             object_type: row.object_type,
             object_id: row.object_id,
-            detail: row.detail,
+            detail: callers.kept(row.detail),
             request_id: row.request_id.filter(|_| whole),
             address: row.address.filter(|_| whole),
             user_agent: row.user_agent.filter(|_| whole),
@@ -188,6 +189,7 @@ async fn page(
     filter: SecurityFilter<'_>,
 ) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
     let per_page = query.per_page(50)?;
+    let callers = CallersShown::to(api, caller).await?;
     let (from, to) = days(query, &TimeZone::UTC)?;
     let filter = SecurityFilter {
         before: cursor::read_id(query, Mark::SECURITY)?,
@@ -206,6 +208,6 @@ async fn page(
         per_page,
         None,
         |row| cursor::after_id(Mark::SECURITY, row.event_id),
-        |row| SecurityEntry::of(row, caller),
+        |row| SecurityEntry::of(row, caller, callers),
     )))
 }

@@ -12,7 +12,7 @@ use super::moment::Moment;
 use super::operation::Operation;
 use super::query::Ids;
 use super::{Api, Message, Problem};
-use crate::store::request::{Actor, Change, Reach};
+use crate::store::request::{Actor, Change};
 use crate::store::sessions::SessionRow;
 
 /// The operations on sessions.
@@ -69,7 +69,7 @@ impl SessionShown {
 }
 
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Vec<SessionShown>>, Problem> {
-    let sessions = api.store.sessions(caller.user_id).await?;
+    let sessions = api.store.sessions(caller.reach(), caller.user_id).await?;
     let shown = sessions.into_iter();
     Ok(Json(
         shown.map(|row| SessionShown::of(row, &caller)).collect(),
@@ -81,7 +81,7 @@ async fn end(
     caller: Caller,
     Ids([id]): Ids<1>,
 ) -> Result<StatusCode, Problem> {
-    let request = api.store.request(Reach::Everything).await?;
+    let request = api.store.request(caller.reach()).await?;
     if !request.end_session(caller.user_id, id).await? {
         return Err(Problem::not_found("session"));
     }
@@ -97,7 +97,7 @@ async fn end_others(State(api): State<Api>, caller: Caller) -> Result<Json<Messa
         Via::Session(id) => Some(id),
         Via::Key(_) => None,
     };
-    let request = api.store.request(Reach::Everything).await?;
+    let request = api.store.request(caller.reach()).await?;
     let ended = request.end_sessions_but(caller.user_id, stays).await?;
     if ended > 0 {
         request

@@ -1,8 +1,10 @@
-//! Answers that go on: shares of each account, an end for those who do not read, and for logins that are over.
+//! Answers that go on: shares of each account and each link, an end for those who do not read, for logins that are over,
+//! and for what is not there any more.
 //!
 //! What is sent is looked at from outside the sending ([`watched`]): a reader that takes nothing keeps the sender
-//! waiting, and so would keep it from finding out. Invariant: a stream ends within [`LOGIN_LOOK`] and a moment of its
-//! login, and soon after [`READING_WINDOW`] of reading too slowly, whatever the peer does.
+//! waiting, and so would keep it from finding out. Invariant: a stream ends within [`LOGIN_LOOK`] and a moment of its login or
+//! link, of the recording that is sent, and of the right to see what it shows, and soon after [`READING_WINDOW`] of
+//! reading too slowly, whatever the peer does.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +16,10 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use tokio::task::JoinHandle;
 
 use super::access::{Caller, still_holds};
+use super::auth::digest;
+use super::callers::CallersShown;
 use super::code::Code;
+use super::recordings::Heard;
 use super::{Api, Problem, shared_links};
 use crate::domain::UserId;
 use crate::http::Cut;
@@ -27,7 +32,19 @@ const EXPORTS: usize = 2;
 /// Recordings that one account is being sent at once.
 const DOWNLOADS: usize = 4;
 
-/// How often it is looked whether a stream's login still holds.
+/// Recordings that are being sent, in all.
+pub const MOST_DOWNLOADS: usize = 128;
+
+/// Of these: by links. The rest is for accounts.
+const BY_LINKS: usize = MOST_DOWNLOADS / 2;
+
+/// By all links that one account has made.
+const BY_LINKS_OF_ONE: usize = 12;
+
+/// By one link: a player asks for several parts at once.
+const BY_ONE_LINK: usize = 4;
+
+/// How often it is looked whether a stream may go on.
 pub const LOGIN_LOOK: Duration = Duration::from_secs(3);
 
 /// A reader is measured over so much time in which there was something for it to read.
@@ -47,7 +64,20 @@ const FRAME: usize = 64 * 1024;
 #[derive(Default)]
 pub struct Streams {
     exports: Shares<i32>,
-    downloads: Shares<i32>,
+    downloads: Shares<Holder>,
+}
+
+/// Who is sent recordings, as far as shares go. Readers of links have shares of their own: none is its maker's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// An account.
+    Account(i32),
+    /// Whoever has this link: the SHA-256 of its token.
+    Link([u8; 32]),
+    /// Whoever has a link that this account has made.
+    LinksOf(i32),
+    /// Whoever has a link.
+    Links,
 }
 
 impl Streams {
@@ -63,12 +93,29 @@ impl Streams {
     }
 
     /// A place for a recording.
-    pub fn download(&self, reader: &Reader) -> Result<Share<i32>, Problem> {
-        let share = self.downloads.take(reader.account().0, DOWNLOADS);
-        share.ok_or_else(|| {
+    pub fn download(&self, right: &Right) -> Result<Vec<Share<Holder>>, Problem> {
+        let (shares, who) = match right {
+            Right::Login(caller) => (
+                vec![(Holder::Account(caller.user_id.0), DOWNLOADS)],
+                format!("This account is being sent {DOWNLOADS} recordings."),
+            ),
+            Right::Link(maker, token) => (
+                vec![
+                    (Holder::Link(digest(token)), BY_ONE_LINK),
+                    (Holder::LinksOf(maker.0), BY_LINKS_OF_ONE),
+                    (Holder::Links, BY_LINKS),
+                ],
+                "Too many people listen by this link, or by others, at the moment.".to_owned(),
+            ),
+        };
+        // Those that were had before one is refused are given back.
+        let shares = shares
+            .into_iter()
+            .map(|(holder, most)| self.downloads.take(holder, most));
+        shares.collect::<Option<_>>().ok_or_else(|| {
             too_many(
                 Code::TooManyDownloads,
-                format!("This account is being sent {DOWNLOADS} recordings. Ask for the next when one has ended."),
+                format!("{who} Ask for the next when one has ended."),
             )
         })
     }
@@ -121,28 +168,59 @@ impl Pace {
 
 /// By what right somebody reads.
 #[derive(Debug)]
-pub enum Reader {
+pub enum Right {
     /// A login.
     Login(Caller),
-    /// A link to a recording that this account has made.
+    /// A link to a recording that this account has made, and its token.
     Link(UserId, String),
 }
 
+/// What somebody reads.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    /// The call log, with callers as far as they were shown at the start.
+    Calls(CallersShown),
+    /// A recording.
+    Recording(Heard),
+}
+
+/// Who reads what.
+#[derive(Debug)]
+pub struct Reader {
+    /// By what right.
+    pub right: Right,
+    /// What.
+    pub what: What,
+}
+
 impl Reader {
-    /// Whose share is used.
+    /// Whose account is behind it.
     fn account(&self) -> UserId {
-        match self {
-            Self::Login(caller) => caller.user_id,
-            Self::Link(maker, _) => *maker,
+        match &self.right {
+            Right::Login(caller) => caller.user_id,
+            Right::Link(maker, _) => *maker,
         }
     }
 
-    /// While the database is away nobody's right has ended.
-    async fn still_may(&self, api: &Api) -> bool {
-        match self {
-            Self::Login(caller) => still_holds(api, caller).await.unwrap_or(true),
-            Self::Link(_, token) => shared_links::still_opens(api, token).await,
-        }
+    /// Why it must not go on; none if it may.
+    async fn ended(&self, api: &Api) -> Result<Option<&'static str>, Problem> {
+        let reach = match &self.right {
+            Right::Login(caller) if still_holds(api, caller).await? => caller.reach(),
+            Right::Login(_) => return Ok(Some("its login has ended")),
+            Right::Link(_, token) => match shared_links::reach_of(api, token).await? {
+                Some(reach) => reach,
+                None => return Ok(Some("its link has ended")),
+            },
+        };
+        Ok(match self.what {
+            What::Recording(heard) if !heard.is_there(api, reach).await? => {
+                Some("the recording is deleted")
+            }
+            What::Calls(shown) if !shown.holds(api, reach, self.account()).await? => {
+                Some("whether its account sees callers has changed")
+            }
+            What::Recording(_) | What::Calls(_) => None,
+        })
     }
 }
 
@@ -173,13 +251,13 @@ pub fn watched(
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .too_slow(slowest);
-            let over = !slow && !reader.still_may(&api).await;
-            if slow || over {
-                let why = if slow {
-                    "it is read too slowly"
-                } else {
-                    "its login, or its link, has ended"
-                };
+            let why = if slow {
+                Some("it is read too slowly")
+            } else {
+                // While the database is away nothing has ended.
+                reader.ended(&api).await.unwrap_or_default()
+            };
+            if let Some(why) = why {
                 span.in_scope(|| {
                     tracing::info!(
                         user.id = reader.account().0,

@@ -181,7 +181,7 @@ static USER_CHANGE: Form = Form {
         FULL_NAME,
         COMPANY_NAME,
         Field::flag("callersShown").about(
-            "Whether it sees callers' numbers and names. Without, it is shown `+1415•••0001` and no name, and finds \
+            "Whether it sees callers' numbers and names. Without, it is shown `+141•••01` and no name, and finds \
              callers by the whole number only.",
         ),
     ],

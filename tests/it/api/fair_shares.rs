@@ -67,7 +67,7 @@ impl Reader {
 }
 
 /// So many calls of Alice that no socket buffer takes their export whole.
-async fn many_calls(server: &ApiServer) {
+pub(super) async fn many_calls(server: &ApiServer) {
     server
         .db
         .run(

@@ -847,6 +847,7 @@ const KNOWN_MIGHTY: &[&str] = &[
     "history_strays",
     "history_strays_of_all",
     "link_exists",
+    "lock_account",
     "lock_calls_of_campaign",
     "make_history_month",
     "note_deleted_references",
@@ -879,7 +880,7 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
     .await;
     assert!(loose.is_empty(), "{loose:?}");
     // Triggers cannot be called; the others are for the daemon's own role, but those that tell a seller no more
-    // than whether an id is taken.
+    // than whether an id is taken, and those that lock what is its own.
     let callable = strings(
         &db,
         "select proname::text from pg_proc where prosecdef and pronamespace = 'public'::regnamespace
@@ -890,6 +891,7 @@ async fn functions_with_their_owners_rights_are_few_and_look_in_a_fixed_schema()
         "calls_with_words",
         "campaign_exists",
         "link_exists",
+        "lock_account",
         "lock_calls_of_campaign",
     ];
     assert!(
@@ -917,4 +919,95 @@ async fn strings(db: &TestDb, sql: &str) -> Vec<String> {
         .iter()
         .map(|row| row.get(0))
         .collect()
+}
+
+#[tokio::test]
+async fn own_sessions_and_keys_are_reached_through_policies_too() {
+    let server = ApiServer::start().await;
+    let alice = server.login("alice").await;
+    let keys = "/api/auth/keys";
+    let body = json!({"name": "a", "scopes": ["read"]});
+    let made = alice.post(keys, body.clone()).await.expect(201);
+    let sessions = "/api/auth/sessions";
+    let session = alice.get(sessions).await.expect(200)[0]["id"].clone();
+    // What a policy hides is not there, whatever the statements say.
+    server
+        .db
+        .run(
+            "create policy shut on sessions as restrictive to capconduit_api using (false);
+             create policy shut on api_keys as restrictive to capconduit_api using (false)",
+        )
+        .await;
+    for path in [sessions, keys] {
+        assert_eq!(alice.get(path).await.expect(200), json!([]), "{path}");
+    }
+    alice
+        .delete(&format!("{sessions}/{session}"))
+        .await
+        .expect(404);
+    alice
+        .delete(&format!("{keys}/{}", made["id"]))
+        .await
+        .expect(404);
+    assert_ne!(alice.post(keys, body.clone()).await.status, 201);
+    server
+        .db
+        .run("drop policy shut on sessions; drop policy shut on api_keys")
+        .await;
+    alice
+        .delete(&format!("{keys}/{}", made["id"]))
+        .await
+        .expect(204);
+    alice.post(keys, body).await.expect(201);
+    server.login("alice").await;
+    let ended = alice.delete(sessions).await.expect(200);
+    assert_eq!(ended["message"], "1 other sessions have ended.");
+    // Those of administrators are theirs, as they were.
+    let admin = server.login("admin").await;
+    let listed = admin.get(sessions).await.expect(200);
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_stream_of_events_tells_of_no_call_that_its_seller_does_not_find() {
+    let server = ApiServer::start().await;
+    let alice = server.login("alice").await;
+    let ring = async |id: i32| {
+        let sql = format!(
+            "insert into calls (call_id, asterisk_uniqueid, asterisk_linkedid, channel, node_name, user_id,
+                                incoming_did_number, started_at, expires_at)
+             values ({id}, '{id}.1', '{id}.1', 'PJSIP/x-{id}', 'n', {ALICE}, '+18005550100', now(),
+                     now() + interval '1 hour')"
+        );
+        server.db.run(&sql).await;
+    };
+    server
+        .db
+        .run("create policy shut on calls as restrictive to capconduit_api using (call_id % 2 = 1)")
+        .await;
+    ring(1000).await;
+    ring(1001).await;
+    let mut stream = alice.http.get(format!("{}/api/events", alice.base));
+    for (name, value) in &alice.headers {
+        stream = stream.header(name, value);
+    }
+    let mut stream = stream.send().await.expect("a stream");
+    let mut told = String::new();
+    let mut others_came = false;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !told.contains("\"callId\":1003") {
+        let chunk = tokio::time::timeout_at(deadline.into(), stream.chunk()).await;
+        let chunk = chunk.expect("in time").expect("reads").expect("goes on");
+        told.push_str(&String::from_utf8_lossy(&chunk));
+        if told.contains("\"callId\":1001") && !others_came {
+            others_came = true;
+            // The last one is told after the one before.
+            ring(1002).await;
+            ring(1003).await;
+        }
+    }
+    assert!(
+        !told.contains(":1000,") && !told.contains(":1002,"),
+        "{told}"
+    );
 }

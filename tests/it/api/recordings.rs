@@ -108,6 +108,21 @@ pub(super) async fn recorded(server: &ApiServer, user: i32) -> (i64, i64) {
     (call, recording)
 }
 
+/// Makes all recordings of both sides larger than what sockets hold, so that the daemon waits for its readers.
+pub(super) async fn enlarge(server: &ApiServer) -> Vec<u8> {
+    let large = vec![7_u8; 24 << 20];
+    let file = server.storage.path().join("large.wav");
+    std::fs::write(&file, &large).expect("writes");
+    server
+        .db
+        .run(&format!(
+            "update recording_files set object_key = 'large.wav', bytes = {} where leg = 'mix'",
+            large.len()
+        ))
+        .await;
+    large
+}
+
 /// What was said: speaker, language and text of each segment.
 async fn said(server: &ApiServer, recording: i64, segments: &[(&str, &str, &str)]) {
     server
@@ -173,7 +188,7 @@ async fn hear(client: &ApiClient, method: Method, path: &str, headers: &[(&str, 
     }
 }
 
-fn audio(call: i64) -> String {
+pub(super) fn audio(call: i64) -> String {
     format!("/api/seller/logs/{call}/recording")
 }
 
@@ -495,17 +510,7 @@ async fn a_slow_reader_holds_no_connection_and_breaking_off_leaves_nothing() {
     let server = ApiServer::start().await;
     let alice = server.login("alice").await;
     let (call, _) = recorded(&server, ALICE).await;
-    // Larger than what sockets hold, so that the daemon waits for its readers.
-    let large = vec![7_u8; 24 << 20];
-    let file = server.storage.path().join("large.wav");
-    std::fs::write(&file, &large).expect("writes");
-    server
-        .db
-        .run(&format!(
-            "update recording_files set object_key = 'large.wav', bytes = {} where leg = 'mix'",
-            large.len()
-        ))
-        .await;
+    let large = enlarge(&server).await;
     let mut readers = vec![];
     for _ in 0..4 {
         let mut request = alice.http.get(format!("{}{}", alice.base, audio(call)));

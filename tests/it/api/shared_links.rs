@@ -1,9 +1,12 @@
 //! Links to recordings that work without a login.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
 
-use super::recordings::recorded;
-use crate::support::api::{ApiClient, ApiServer};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::recordings::{audio, enlarge, recorded};
+use crate::support::api::{ApiClient, ApiServer, PASSWORD, settings};
 
 const ALICE: i32 = 3;
 
@@ -187,4 +190,163 @@ async fn forged_links_open_nothing() {
         anybody.get(&url).await.expect(404)["code"],
         "link_not_valid"
     );
+}
+
+/// The head of an answer whose body is not read yet.
+async fn listen(client: &ApiClient, path: &str) -> reqwest::Response {
+    let mut request = client.http.get(format!("{}{path}", client.base));
+    for (name, value) in &client.headers {
+        request = request.header(name, value);
+    }
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}");
+    answer
+}
+
+#[tokio::test]
+async fn a_link_ends_when_the_access_that_made_it_is_taken_back() {
+    let server = ApiServer::start().await;
+    let (call, _) = recorded(&server, ALICE).await;
+    let admin = server.login("admin").await;
+    let anybody = server.anonymous();
+    let users = "/api/admin/users";
+    let same_password = "update users set password_hash = (select password_hash from users where id = 4) where id = 3";
+    let back = json!({"role": "user", "status": "active"});
+    for (what, path, change) in [
+        ("POST", "3/revoke-all", Value::Null),
+        ("PUT", "3/password", json!({"password": "another password"})),
+        ("PUT", "3", json!({"status": "suspended"})),
+        ("PUT", "3", json!({"role": "staff"})),
+    ] {
+        let alice = server.login("alice").await;
+        let url = share(&alice, &own(call), json!({})).await;
+        assert_eq!(anybody.get(&url).await.status, 200);
+        let path = format!("{users}/{path}");
+        if what == "POST" {
+            admin.post(&path, change.clone()).await.expect(200);
+        } else {
+            admin.put(&path, change.clone()).await.expect(200);
+        }
+        let ended = anybody.get(&url).await.expect(404);
+        assert_eq!(ended["code"], "link_ended", "{path} {change}");
+        // Nor does it come back.
+        admin
+            .put(&format!("{users}/3"), back.clone())
+            .await
+            .expect(200);
+        anybody.get(&url).await.expect(404);
+        server.db.run(same_password).await;
+    }
+
+    // Whoever changes the own password ends what others made with the old one.
+    let alice = server.login("alice").await;
+    let url = share(&alice, &own(call), json!({})).await;
+    let change = json!({"currentPassword": PASSWORD, "newPassword": "quite another password"});
+    alice.put("/api/auth/password", change).await.expect(200);
+    assert_eq!(anybody.get(&url).await.expect(404)["code"], "link_ended");
+    let again = share(&alice, &own(call), json!({})).await;
+    assert_eq!(anybody.get(&again).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_link_ends_with_the_api_key_that_made_it_and_no_other() {
+    let server = ApiServer::start().await;
+    let (call, _) = recorded(&server, ALICE).await;
+    let alice = server.login("alice").await;
+    let anybody = server.anonymous();
+    let mut made = Vec::new();
+    for name in ["one", "other"] {
+        let body = json!({"name": name, "scopes": ["read", "write"]});
+        let key = alice.post("/api/auth/keys", body).await.expect(201);
+        let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
+        let program = anybody.with_header("authorization", &bearer);
+        let url = share(&program, &own(call), json!({})).await;
+        made.push((key["id"].clone(), url));
+    }
+    let by_hand = share(&alice, &own(call), json!({})).await;
+    let revoked = format!("/api/auth/keys/{}", made[0].0);
+    alice.delete(&revoked).await.expect(204);
+    let ended = anybody.get(&made[0].1).await.expect(404);
+    assert_eq!(ended["code"], "link_ended");
+    assert_eq!(anybody.get(&made[1].1).await.status, 200);
+    assert_eq!(anybody.get(&by_hand).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_reads_by_a_link_takes_nothing_from_its_maker() {
+    let server = ApiServer::start().await;
+    let (call, _) = recorded(&server, ALICE).await;
+    enlarge(&server).await;
+    let alice = server.login("alice").await;
+    let anybody = server.anonymous();
+    let url = share(&alice, &own(call), json!({})).await;
+    let mut readers = join_all((0..4).map(|_| listen(&anybody, &url))).await;
+    let refused = anybody.get(&url).await;
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.expect(429)["code"], "too_many_downloads");
+    // All places of the maker are free.
+    let own_way = audio(call);
+    readers.extend(join_all((0..4).map(|_| listen(&alice, &own_way))).await);
+    // Another link has its own, as long as those of one maker are not too many.
+    for _ in 0..2 {
+        let other = share(&alice, &own(call), json!({"seconds": 60 + readers.len()})).await;
+        readers.extend(join_all((0..4).map(|_| listen(&anybody, &other))).await);
+    }
+    let last = share(&alice, &own(call), json!({"seconds": 600})).await;
+    assert_eq!(
+        anybody.get(&last).await.expect(429)["code"],
+        "too_many_downloads"
+    );
+}
+
+#[tokio::test]
+async fn who_reads_by_links_too_often_keeps_nobody_from_logging_in() {
+    let server = ApiServer::start_with(capconduit::http::api::Settings {
+        anonymous_requests_per_minute: 60,
+        ..settings()
+    })
+    .await;
+    let (call, _) = recorded(&server, ALICE).await;
+    let alice = server.login("alice").await;
+    let anybody = server.anonymous();
+    let url = share(&alice, &own(call), json!({ "leg": "agent" })).await;
+    let answers = join_all((0..30).map(|_| anybody.get(&url))).await;
+    let refused = answers.iter().filter(|answer| answer.status == 429);
+    assert!(refused.count() >= 15);
+    // Ten at once are allowed, and none of them is used.
+    for _ in 0..8 {
+        server.login("alice").await;
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_is_deleted_is_not_sent_to_its_end() {
+    let server = ApiServer::start().await;
+    let (call, recording) = recorded(&server, ALICE).await;
+    let whole = enlarge(&server).await.len();
+    let (alice, admin) = (server.login("alice").await, server.login("admin").await);
+    let anybody = server.anonymous();
+    let url = share(&alice, &own(call), json!({})).await;
+    let readers = [
+        listen(&alice, &audio(call)).await,
+        listen(&anybody, &url).await,
+    ];
+    admin
+        .delete(&format!("/api/admin/recordings/{recording}"))
+        .await
+        .expect(202);
+    let since = Instant::now();
+    // As a player reads: to the end it would take minutes.
+    let read = async |mut answer: reqwest::Response| {
+        let mut bytes = 0;
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            bytes += chunk.len();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(since.elapsed() < Duration::from_secs(15), "it goes on");
+        }
+        bytes
+    };
+    for bytes in join_all(readers.map(read)).await {
+        assert!(bytes < whole, "{bytes}");
+    }
 }

@@ -173,7 +173,10 @@ async fn a_password_of_the_command_line_takes_all_access_and_is_for_one_login() 
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("1 API keys are revoked"), "{said}");
     let taken: bool = db
-        .one("select bool_and(must_change_password) and bool_and(revoked_at is not null) from users, api_keys")
+        .one(
+            "select bool_and(must_change_password) and bool_and(revoked_at is not null) and bool_and(links_epoch = 1)
+             from users, api_keys",
+        )
         .await;
     assert!(taken);
     assert!(run(&["reset-second-factor", "carol"]).status.success());
@@ -252,4 +255,41 @@ async fn a_database_that_cannot_be_reached_is_named_with_what_was_tried() {
         assert!(said.contains(told), "{said}");
         assert!(!said.contains("secret") && !said.contains("ret@"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told_by_check_readiness_and_a_metric() {
+    let db = TestDb::new().await;
+    let fixture = |name: &str| {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
+        directory.join(name).display().to_string()
+    };
+    let served = |name: &str| {
+        DaemonSettings::new("a", &db.url)
+            .with(
+                "HTTP__TLS_CERTIFICATE_FILE",
+                &fixture(&format!("{name}.crt")),
+            )
+            .with("HTTP__TLS_KEY_FILE", &fixture(&format!("{name}.key")))
+    };
+    let check = |settings: &DaemonSettings| {
+        let output = settings.command("check").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let expired = "the certificate expired on 2025-01-01T00:00:00Z";
+    let settings = served("expired");
+    let said = check(&settings);
+    let line = format!("FAIL  http.tls_certificate_file: {expired}");
+    assert!(said.contains(&line), "{said}");
+    let daemon = settings.start();
+    daemon.wait_component("certificate", expired).await;
+    let (_, text) = daemon.get("/metrics").await;
+    let series = "capconduit_certificate_expiry_timestamp_seconds{listener=\"http\"} 1735689600";
+    assert!(text.contains(series), "{text}");
+
+    let settings = served("first");
+    let said = check(&settings);
+    assert!(!said.contains("the certificate expire"), "{said}");
+    let daemon = settings.start();
+    daemon.wait_component("certificate", "\"ready\"").await;
 }
