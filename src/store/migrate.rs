@@ -59,6 +59,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(15, "0015", "operators"),
     migration!(16, "0016", "contract"),
     migration!(17, "0017", "registration"),
+    migration!(18, "0020", "erasure"),
 ];
 
 /// The version this program works with.

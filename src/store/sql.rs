@@ -102,6 +102,7 @@ statements! { "queries";
     END_OVER_CALL = "end_over_call",
     END_OVER_CALLS = "end_over_calls",
     EXPIRE_RESERVATIONS = "expire_reservations",
+    ERASE_LATE = "erase_late",
     ERASURE_END_PASS = "erasure_end_pass",
     ERASURE_STEP = "erasure_step",
     EXPECT_RECORDINGS = "expect_recordings",

@@ -96,6 +96,7 @@ use crate::storage::Storage;
 use crate::store::Store;
 pub use address::UntrustedProxy;
 pub use code::Code;
+pub use erasures::{noted as noted_erasure, report as erasure_report};
 use gates::{Gate, Width};
 use operation::Operation;
 pub use problem::Problem;
