@@ -511,11 +511,11 @@ begin
     -- The number is nobody's any more. What is on its way may still name it: it is known again by its hash.
     with gone as (
         delete from dids where id in (select id from dids where user_id = of_account order by id limit 500)
-        returning regexp_replace(number, '[^0-9]', '', 'g') as digits
+        returning regexp_replace(did_key(number), '[^0-9]', '', 'g') as digits
     ), noted as (
         update erasure_keys k
-        set hashes = k.hashes || (select array_agg(erasure_hash(k.key, g.digits)) from gone g),
-            lengths = array(select unnest(k.lengths) union select length(g.digits) from gone g)
+        set hashes = k.hashes || (select array_agg(erasure_hash(k.key, g.digits)) from gone g where g.digits <> ''),
+            lengths = array(select unnest(k.lengths) union select length(g.digits) from gone g where g.digits <> '')
         where exists (select from gone)
           and k.erasure_id = (select e.erasure_id from erasures e
                               where e.account_id = of_account and not e.dry_run and e.state = 'running')

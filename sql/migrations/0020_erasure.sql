@@ -20,7 +20,7 @@ alter table erasures add column if not exists look_at timestamptz;
 
 -- The highest id that any call has got.
 create or replace function newest_call() returns bigint
-language sql volatile security definer set search_path = public, pg_temp as
+language sql volatile set search_path = public, pg_temp as
     $$ select coalesce(pg_sequence_last_value('call_logs_id_seq'), 0) $$;
 
 -- Looks once, for the erasure whose turn it is, at the calls that were written since its last look. Returns the rows that
@@ -54,7 +54,7 @@ begin
             what.call_column, what.is_over, what.began_at,
             what.is_meant || case e.kind when 'seller' then
                 ' or user_id is null and incoming_did_number not like ''erased-%'' '
-                'and erasure_meets(incoming_did_number, $2, $3, $4)' else '' end)
+                'and erasure_meets(did_key(incoming_did_number), $2, $3, $4)' else '' end)
             using coalesce(e.late_above, 0), k.key, k.hashes, k.lengths, e.pseudonym, e.account_id,
                   case e.kind when 'seller' then 'infinity' else e.finished_at end;
         get diagnostics found_rows = row_count;
@@ -76,3 +76,30 @@ end
 $$;
 revoke execute on function newest_call(), erase_late() from public;
 grant execute on function erase_late() to capconduit_app;
+
+-- step: Calls that another daemon can end
+-- An order to end a call lives for some seconds: a daemon that watches the call's Asterisk takes it, and says what came of
+-- it. Forgotten after an hour.
+create table if not exists hangup_orders (
+    order_id bigint generated always as identity primary key,
+    -- The seller of the call; null: nobody's.
+    user_id int,
+    call_id bigint not null,
+    server_name text not null,
+    state text not null default 'asked',
+    -- Nobody takes it later.
+    expires_at timestamptz not null,
+    taken_by text,
+    hung_up boolean,
+    constraint hangup_orders_state_check check (state in ('asked', 'taken', 'done', 'failed'))
+);
+alter table hangup_orders enable row level security;
+drop policy if exists daemon on hangup_orders;
+drop policy if exists operator on hangup_orders;
+drop policy if exists tenant on hangup_orders;
+create policy daemon on hangup_orders to capconduit_app using (true) with check (true);
+create policy operator on hangup_orders to capconduit_admin using (true) with check (true);
+create policy tenant on hangup_orders to capconduit_api using (user_id = current_tenant())
+    with check (user_id = current_tenant());
+grant select, update, delete on hangup_orders to capconduit_app;
+grant select, insert on hangup_orders to capconduit_admin, capconduit_api;

@@ -31,6 +31,7 @@ mod export;
 mod form;
 mod gates;
 mod grants;
+mod hangups;
 mod idempotency;
 mod ignored;
 mod internal;
