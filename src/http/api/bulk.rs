@@ -306,9 +306,10 @@ async fn create_dids(
     let request = api.store.request(caller.reach()).await?;
     let owner = owner_of_new(&request, &caller, new.user_id).await?;
     let room = quotas::room(&api, &request, owner, Kind::Dids).await?;
-    let pending = match wanted.iter().any(|(.., status)| *status == "pending") {
-        true => MAX_PENDING - request.pending_dids(owner).await?,
-        false => 0,
+    let pending = if wanted.iter().any(|(.., status)| *status == "pending") {
+        MAX_PENDING - request.pending_dids(owner).await?
+    } else {
+        0
     };
     request.remember().await?;
     let mut made = request.create_dids(owner, &as_new(&wanted)).await?;
