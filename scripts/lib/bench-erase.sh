@@ -11,7 +11,7 @@ timed() {
     local begun=$EPOCHREALTIME
     told=$("$target/capconduit" erase "$@" --wait 600 --config "$dir/capconduit.toml") || die "the erasure failed: $told"
     took=$(awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-    [ "$(jq -r .state <<<"$told")" = done ] || die "the erasure is not done: $told"
+    [ "$(jq -r .state <<<"$told")" = "done" ] || die "the erasure is not done: $told"
 }
 
 bench_erase() {

@@ -162,8 +162,8 @@ async fn an_end_that_waited_in_a_daemon_brings_nothing_of_an_erased_seller_back(
 async fn ended_call(server: &ApiServer) -> Caller {
     sellers_campaign(&server.db, 3, crate::support::world::DID, &[1, 2]).await;
     let mut caller = Caller::new();
-    caller.number = NUMBER.to_owned();
-    caller.channel = "PJSIP/trunk-0000abcd".to_owned();
+    NUMBER.clone_into(&mut caller.number);
+    "PJSIP/trunk-0000abcd".clone_into(&mut caller.channel);
     caller.route(&server.engine).await.offer();
     caller.end(&server.engine, Some(DialStatus::Cancel)).await;
     server
