@@ -320,6 +320,10 @@ fn spawn_looks_at_database(
 /// What is compared, mended and cleared away again and again.
 fn spawn_repairs(supervisor: &mut Supervisor, engine: Engine, store: &Store, config: &Config) {
     let stop = supervisor.signals().stop;
+    if !config.asterisk.is_empty() {
+        let orders = carry_out_orders(engine.clone());
+        supervisor.spawn_until_stop("hang-ups", until(stop.clone(), orders));
+    }
     let sweeps = sweep(engine, config.routing.sweep_interval);
     supervisor.spawn_until_stop("sweep", until(stop.clone(), sweeps));
     let house = keep_house(store.clone(), kept_months(config));
@@ -788,6 +792,18 @@ async fn sweep(engine: Engine, every: Duration) -> Infallible {
     loop {
         sweeps.tick().await;
         outcomes.note(engine.sweep().await);
+    }
+}
+
+/// Between two looks for calls that other daemons want ended here.
+const ORDERS: Duration = Duration::from_millis(500);
+
+async fn carry_out_orders(engine: Engine) -> Infallible {
+    let mut looks = interval(ORDERS);
+    let mut outcomes = Repeated::new("ending calls for other daemons");
+    loop {
+        looks.tick().await;
+        outcomes.note(engine.carry_out_orders().await.map(|_| ()));
     }
 }
 

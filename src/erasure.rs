@@ -2,7 +2,8 @@
 //!
 //! Each step changes some thousand rows at most and notes how far it is, so that calls never wait for it and a daemon
 //! that is killed loses nothing. Files of recordings are deleted as those whose time is over are. An erasure is done
-//! when a pass through all tables found nothing, no call of the caller is under way, and no file is left to delete.
+//! when a pass through all tables found nothing, no call of the caller is under way, and no file is left to delete. For two
+//! days more it looks at calls that were written since: their ends may have waited in a daemon for the database.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -72,6 +73,11 @@ pub async fn round(
                 store.fail_erasure(&claimed, &told, AFTER_ERROR).await?;
                 return Err(error);
             }
+        }
+    }
+    while let Some(rows) = store.erase_late().await? {
+        if rows > 0 {
+            info!(rows, "what arrived after an erasure is erased too");
         }
     }
     Ok(done)

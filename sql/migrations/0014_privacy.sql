@@ -220,25 +220,39 @@ language sql immutable parallel safe set search_path = public, pg_temp as
               else 'erased-' || left(encode(erasure_hash(key,
                    coalesce(nullif(regexp_replace(value, '[^0-9]', '', 'g'), ''), value)), 'hex'), 16) end $$;
 
+-- Whether the name of a channel may say who called: `Local/14155550001@in-00000001;1` does, `PJSIP/trunk-0000abcd` does
+-- not. Asterisk's own eight digits at the end say nothing.
+create or replace function erasure_channel_tells(channel text) returns boolean
+language sql immutable parallel safe as
+    $$ select regexp_replace(channel, '-[0-9a-f]{8}(;[12])?$', '') ~ '[0-9]([ ().\u00a0/-]{0,3}[0-9]){4,}' $$;
+
 -- step: How the job works
 -- Which rows of a table are meant and how they are changed, in SQL: $1 the rows (or the account), $2 key, $3 hashes,
--- $4 lengths, $5 pseudonym. Null: nothing of this table.
+-- $4 lengths, $5 pseudonym, $6 account. `is_over` says which of them may be changed already, and `began_at` names the
+-- column that tells which of the others are waited for; null: there is nothing to wait for. No `is_meant`: nothing of this
+-- table.
+--
+-- A report of an end may come twice. What it is told by, where Asterisks have no system name, is the channel in `calls`, or
+-- the caller's number in the log: so a call that ended this minute is left alone, and the name of a channel stays, but for
+-- those that tell a number. Those are told by it as long as `calls` keeps ended calls (house.rs), and then erased.
 create or replace function erasure_changes(of_kind text, of_table text)
-returns table (is_meant text, change text, call_column text)
+returns table (is_meant text, change text, call_column text, is_over text, began_at text)
 language plpgsql stable set search_path = public, pg_temp as $$
 declare
     column_place record;
     called text;
     number_is_meant text;
+    channel_is_meant text;
 begin
     call_column := case of_table when 'call_logs' then 'id' when 'calls' then 'call_id' end;
     if of_kind = 'seller' then
         if of_table in ('call_logs', 'calls') then
+            channel_is_meant := case of_table when 'calls' then 'erasure_channel_tells(channel)' end;
             is_meant := 'user_id = $6 and (caller_id_name is not null or caller_id_num not like ''erased-%'' '
-                        'or incoming_did_number not like ''erased-%'')';
+                        'or incoming_did_number not like ''erased-%''' || coalesce(' or ' || channel_is_meant, '') || ')';
             change := 'caller_id_num = erasure_pseudonym(caller_id_num, $2), caller_id_name = null, '
                       'incoming_did_number = erasure_pseudonym(incoming_did_number, $2)'
-                      || case of_table when 'calls' then ', channel = ''erased''' else '' end;
+                      || coalesce(', channel = case when ' || channel_is_meant || ' then ''erased'' else channel end', '');
         elsif of_table = 'audit_log' then
             is_meant := '((user_id = $6 or object_type = ''user'' and object_id = $6::text) '
                         'and (after is not null or before is distinct from ''{"erased": true}''::jsonb) '
@@ -289,6 +303,9 @@ begin
             else
                 is_meant := concat_ws(' or ', is_meant,
                                       format('%s is distinct from %I', called, column_place.column_name));
+                if of_table = 'calls' and column_place.column_name = 'channel' then
+                    channel_is_meant := format('%s is distinct from channel', called);
+                end if;
                 -- A pseudonym may be longer than a number, and a column has its width.
                 change := concat_ws(', ', change, format('%I = %s', column_place.column_name,
                                                          case when column_place.width is null then called
@@ -297,9 +314,16 @@ begin
         end loop;
         is_meant := '(' || is_meant || ')';
     end if;
-    -- A call under way keeps what it needs, and one that has just ended what late questions are told by.
-    if of_table = 'calls' and is_meant is not null then
-        is_meant := 'ended_at < now() - interval ''1 minute'' and ' || is_meant;
+    if of_table = 'calls' then
+        is_over := 'coalesce(ended_at < now() - case when ' || coalesce(channel_is_meant, 'false') || ' then interval ''2 hours'' '
+                   'else interval ''1 minute'' end, false)';
+        began_at := 'started_at';
+    elsif of_table = 'call_logs' then
+        is_over := 'coalesce(timestamp_end not between now() - interval ''1 minute'' and now() + interval ''1 minute'', '
+                   'true)';
+        began_at := 'timestamp_start';
+    else
+        is_over := 'true';
     end if;
     return next;
 end
@@ -351,6 +375,7 @@ declare
     meant tid[];
     found_calls bigint[];
     found_rows bigint := 0;
+    waiting_rows bigint := 0;
     next_place text;
     next_leaf text;
 begin
@@ -361,6 +386,10 @@ begin
         return 'lost';
     end if;
     select * into strict k from erasure_keys x where x.erasure_id = of_erasure;
+    -- What arrives late gets an id above this one.
+    if e.late_above is null then
+        update erasures set late_above = newest_call() where erasure_id = of_erasure;
+    end if;
     loop
         blocks := 0;
         if e.leaf <> '' and to_regclass(e.leaf) is not null then
@@ -382,10 +411,12 @@ begin
 
     select * into what from erasure_changes(e.kind, e.place);
     if what.is_meant is not null then
-        execute format('select array_agg(ctid) from %s where ctid >= $1 and ctid < $7 and %s', e.leaf, what.is_meant)
-            into meant
+        execute format('select array_agg(ctid) filter (where %1$s), count(*) filter (where not %1$s and %2$s < $8) '
+                       'from %3$s where ctid >= $1 and ctid < $7 and (%4$s)',
+                       what.is_over, coalesce(what.began_at, 'null::timestamptz'), e.leaf, what.is_meant)
+            into meant, waiting_rows
             using format('(%s,0)', e.block)::tid, k.key, k.hashes, k.lengths, e.pseudonym, e.account_id,
-                  format('(%s,0)', e.block + most_blocks)::tid;
+                  format('(%s,0)', e.block + most_blocks)::tid, e.created_at;
     end if;
     if meant is not null then
         if what.call_column is not null and e.kind = 'caller' then
@@ -397,14 +428,14 @@ begin
         if e.dry_run then
             found_rows := cardinality(meant);
         else
-            execute format('update %s set %s where ctid = any ($1) and %s', e.leaf, what.change, what.is_meant)
+            execute format('update %s set %s where ctid = any ($1) and (%s)', e.leaf, what.change, what.is_meant)
                 using meant, k.key, k.hashes, k.lengths, e.pseudonym, e.account_id;
             get diagnostics found_rows = row_count;
         end if;
     end if;
     update erasures
     set place = e.place, leaf = e.leaf, block = e.block + most_blocks,
-        found_in_pass = found_in_pass + found_rows,
+        found_in_pass = found_in_pass + found_rows, waiting_in_pass = waiting_in_pass + waiting_rows,
         counts = case when found_rows = 0 then counts
                  else jsonb_set(counts, array[e.place],
                                 to_jsonb(coalesce((counts ->> e.place)::bigint, 0) + found_rows)) end,
@@ -462,18 +493,43 @@ declare
     of_table text;
     all_rows bigint := 0;
 begin
+    -- Somebody has that name or address already: another is taken, and with it all is read once more.
+    if exists (select from users where id <> of_account
+                                   and (lower(username) = pseudonym or lower(email) = pseudonym || '@erased.invalid')) then
+        update erasures e
+        set pseudonym = 'erased-' || of_account || '-' || substr(md5(gen_random_uuid()::text), 1, 8),
+            found_in_pass = e.found_in_pass + 1
+        where e.account_id = of_account and not e.dry_run and e.state = 'running';
+        return 1;
+    end if;
     foreach of_table in array array['sessions', 'api_keys', 'idempotency_keys', 'totp_secrets', 'recovery_codes',
                                     'login_devices', 'client_grants'] loop
         execute format('delete from %I where user_id = $1', of_table) using of_account;
         get diagnostics found_rows = row_count;
         all_rows := all_rows + found_rows;
     end loop;
-    -- The number is nobody's any more.
-    delete from dids where id in (select id from dids where user_id = of_account order by id limit 500);
-    get diagnostics found_rows = row_count;
+    -- The number is nobody's any more. What is on its way may still name it: it is known again by its hash.
+    with gone as (
+        delete from dids where id in (select id from dids where user_id = of_account order by id limit 500)
+        returning regexp_replace(did_key(number), '[^0-9]', '', 'g') as digits
+    ), noted as (
+        update erasure_keys k
+        set hashes = k.hashes || (select array_agg(erasure_hash(k.key, g.digits)) from gone g where g.digits <> ''),
+            lengths = array(select unnest(k.lengths) union select length(g.digits) from gone g where g.digits <> '')
+        where exists (select from gone)
+          and k.erasure_id = (select e.erasure_id from erasures e
+                              where e.account_id = of_account and not e.dry_run and e.state = 'running')
+    )
+    select count(*) into found_rows from gone;
     all_rows := all_rows + found_rows;
-    update campaigns set name = 'erased-' || id, description = null, status = 'inactive'
-    where user_id = of_account and (name <> 'erased-' || id or description is not null or status <> 'inactive');
+    -- A campaign may have been named as another one's is going to be.
+    update campaigns c
+    set description = null, status = 'inactive',
+        name = case when exists (select from campaigns o
+                                 where o.user_id = of_account and o.id <> c.id and o.name = 'erased-' || c.id)
+               then 'erased-' || c.id || '-' || substr(md5(gen_random_uuid()::text), 1, 8) else 'erased-' || c.id end
+    where c.user_id = of_account
+      and (c.name !~ ('^erased-' || c.id || '(-[0-9a-f]{8})?$') or c.description is not null or c.status <> 'inactive');
     get diagnostics found_rows = row_count;
     all_rows := all_rows + found_rows;
     update users
@@ -494,7 +550,6 @@ declare
     e erasures;
     k erasure_keys;
     found_rows bigint := 0;
-    under_way bigint;
     remaining bigint;
     next_state text;
 begin
@@ -545,37 +600,40 @@ begin
     where erasure_id = of_erasure
     returning recordings_left into remaining;
 
-    select count(*) into under_way from calls c
-    where (c.ended_at is null or c.ended_at >= now() - interval '1 minute')
-      and case e.kind when 'seller' then c.user_id = e.account_id and c.incoming_did_number not like 'erased-%'
-          else erasure_meets(c.caller_id_num, k.key, k.hashes, k.lengths) end;
-
-    if e.dry_run or (e.found_in_pass = 0 and under_way = 0 and remaining = 0) then
+    if e.dry_run or (e.found_in_pass = 0 and e.waiting_in_pass = 0 and remaining = 0) then
         -- Answers that were kept name the request, and with it a hash of the body that held the number.
         if e.kind = 'caller' then
             delete from idempotency_keys i
             where i.created_at >= e.created_at - interval '1 hour'
               and position(convert_to(e.pseudonym, 'UTF8') in i.body) > 0;
         end if;
-        delete from erasure_keys where erasure_id = of_erasure;
+        -- The key stays as long as ends of calls may be on their way: see erase_late().
+        if e.dry_run then
+            delete from erasure_keys where erasure_id = of_erasure;
+        end if;
         delete from erasure_calls where erasure_id = of_erasure;
         update erasures
         set state = 'done', finished_at = now(), lease_expires_at = null, waits_for = null, error = null,
-            place = '', leaf = '', block = 0
+            place = '', leaf = '', block = 0,
+            watched_until = case when not e.dry_run then now() + interval '48 hours' end,
+            look_at = case when not e.dry_run then now() + interval '10 minutes' end
         where erasure_id = of_erasure;
         return 'done';
     end if;
-    next_state := case when under_way > 0 or e.found_in_pass = 0 then 'waiting' else 'running' end;
+    next_state := case when e.waiting_in_pass > 0 or e.found_in_pass = 0 then 'waiting' else 'running' end;
     update erasures
-    set pass = pass + (e.found_in_pass > 0 or under_way > 0)::int, found_in_pass = 0,
+    set pass = pass + (next_state = 'running')::int, waiting_in_pass = 0,
         state = next_state,
-        waits_for = case when next_state = 'waiting' then case when under_way > 0 then 'calls' else 'recordings' end end,
+        waits_for = case when next_state = 'waiting'
+                    then case when e.waiting_in_pass > 0 then 'calls' else 'recordings' end end,
         not_before = now() + make_interval(secs => case when next_state = 'waiting' then wait_seconds else 0 end),
         lease_expires_at = case when next_state = 'running' then lease_expires_at end,
-        -- Who waits for recordings alone need not read all tables again.
-        place = case when e.found_in_pass > 0 or under_way > 0 then '' else e.place end,
-        leaf = case when e.found_in_pass > 0 or under_way > 0 then '' else e.leaf end,
-        block = case when e.found_in_pass > 0 or under_way > 0 then 0 else e.block end
+        -- Who waits for calls looks at those alone, and reads everything again when there is none. Who waits for
+        -- recordings reads nothing again.
+        found_in_pass = (e.waiting_in_pass > 0)::int,
+        place = case when e.waiting_in_pass > 0 then 'call_logs' when e.found_in_pass > 0 then '' else e.place end,
+        leaf = case when e.waiting_in_pass > 0 then 'zzzz' when e.found_in_pass > 0 then '' else e.leaf end,
+        block = case when e.found_in_pass > 0 or e.waiting_in_pass > 0 then 0 else e.block end
     where erasure_id = of_erasure;
     return case next_state when 'waiting' then 'waiting' else 'again' end;
 end
@@ -585,7 +643,7 @@ revoke execute on function erasure_hash(bytea, text), erasure_finds(text, bytea,
     erasure_meets(text, bytea, bytea[], int[]), erasure_without(text, bytea, bytea[], int[], text),
     erasure_without(jsonb, bytea, bytea[], int[], text), erasure_without(text[], bytea, bytea[], int[], text),
     erasure_without(bytea, bytea, bytea[], int[], text), erasure_pseudonym(text, bytea),
-    erasure_changes(text, text), erasure_leaves(text), claim_erasure(text, double precision),
+    erasure_channel_tells(text), erasure_changes(text, text), erasure_leaves(text), claim_erasure(text, double precision),
     erasure_step(bigint, text, int, double precision, int), erase_decisions(bigint, bigint[]),
     erase_account(int, text), erasure_end_pass(bigint, text, int, double precision)
     from public;

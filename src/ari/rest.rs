@@ -137,6 +137,7 @@ struct VariableBody {
 #[derive(Deserialize)]
 struct ChannelBody {
     name: String,
+    creationtime: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -308,11 +309,16 @@ impl Rest {
         Ok(found.is_some())
     }
 
-    /// Hangs up a channel, if there is one of this id and name: unique ids come again after a restart. Whether there was.
+    /// Hangs up a channel, if there is one of this id and name, made when it was: unique ids come again after a restart.
+    /// Whether there was.
     pub async fn hang_up(&self, channel: &SeenChannel) -> Result<bool, Error> {
         let path = format!("/ari/channels/{}", channel.uniqueid);
         let live: Option<ChannelBody> = self.found(&path, self.request(Method::GET, &path)).await?;
-        let is_it = |live: ChannelBody| channel.name.is_empty() || live.name == channel.name;
+        let is_it = |live: ChannelBody| {
+            let made = live.creationtime.as_deref().and_then(event::parse_time);
+            let is_other = made.zip(channel.created_at).is_some_and(|(a, b)| a != b);
+            (channel.name.is_empty() || live.name == channel.name) && !is_other
+        };
         if !live.is_some_and(is_it) {
             return Ok(false);
         }

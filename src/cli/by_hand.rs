@@ -13,10 +13,10 @@ use crate::store::request::{Actor, Change, Reach};
 use crate::store::servers::ServerRow;
 
 /// It was not done: the server is observed.
-const EXIT_REFUSED: u8 = 3;
+pub(super) const EXIT_REFUSED: u8 = 3;
 
 /// There is no such server, call or slot to end.
-const EXIT_NOT_THERE: u8 = 4;
+pub(super) const EXIT_NOT_THERE: u8 = 4;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ServerCommand {
@@ -118,11 +118,11 @@ pub(super) async fn reservation(
     Ok(ExitCode::SUCCESS)
 }
 
-fn store(config: &Config) -> anyhow::Result<Store> {
+pub(super) fn store(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::new(&app::store_settings(config))?)
 }
 
-fn not_there(what: &str, which: &str) -> ExitCode {
+pub(super) fn not_there(what: &str, which: &str) -> ExitCode {
     eprintln!("capconduit: there is no {what} {}", which.escape_debug());
     ExitCode::from(EXIT_NOT_THERE)
 }
@@ -143,6 +143,17 @@ async fn note_release(
     .await
 }
 
+/// Who the audit log says it was.
+pub(super) fn command_line() -> Actor {
+    Actor {
+        user_id: None,
+        name: "command line".to_owned(),
+        via: "cli".to_owned(),
+        request_id: String::new(),
+        address: String::new(),
+    }
+}
+
 /// As the API does: a release is noted before it is made.
 async fn note(
     store: &Store,
@@ -152,16 +163,9 @@ async fn note(
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
     let request = store.request(Reach::Everything).await?;
-    let actor = Actor {
-        user_id: None,
-        name: "command line".to_owned(),
-        via: "cli".to_owned(),
-        request_id: String::new(),
-        address: String::new(),
-    };
     request
         .audit(&Change {
-            actor: &actor,
+            actor: &command_line(),
             tenant: None,
             action,
             object_type,

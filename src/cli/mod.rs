@@ -1,11 +1,13 @@
 //! The command line: one file per command that is more than a few lines.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused (`route` would refuse the call, `server declare-dead` found
-//! the server observed), 4 there is no such server, call or slot, 78 the configuration cannot be used (`EX_CONFIG` of
+//! the server observed, `erase seller` found the account in use), 4 there is no such server, call, slot, account or
+//! erasure, 78 the configuration cannot be used (`EX_CONFIG` of
 //! sysexits.h).
 
 mod by_hand;
 mod check;
+mod erase;
 mod migrate;
 mod model;
 mod route;
@@ -51,6 +53,9 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Check configuration, database, schema and Asterisk, and say how to mend what is wrong.
     Check,
+    /// Erase a caller or a seller from all tables, as the API does, and print the report.
+    #[command(subcommand)]
+    Erase(erase::Command),
     /// Print the API's document (`OpenAPI` 3.1, JSON). Needs no configuration and no database.
     Openapi,
     /// List, install and check the models that recordings are transcribed with. Needs no database.
@@ -167,6 +172,10 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         }
         Command::Call(command) => {
             let ran = by_hand::call(&command, &config).await;
+            or_schema(ran, &config).await
+        }
+        Command::Erase(command) => {
+            let ran = erase::run(&command, &config).await;
             or_schema(ran, &config).await
         }
         Command::Reservation(command) => {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use crate::config::Config;
-use crate::domain::account::{is_email, is_username};
+use crate::domain::account::{is_email, is_of_erased, is_username};
 use crate::password;
 use crate::store::users::{self, NewUser};
 
@@ -220,9 +220,13 @@ fn check(username: &str, email: &str) -> anyhow::Result<()> {
     ensure!(
         (3..=80).contains(&username.chars().count()) && is_username(username),
         "the username must have 3 to 80 letters (A to Z), digits, dots, underscores and hyphens, and begin with a \
-         letter or digit"
+         letter or digit, not with `erased-`"
     );
     ensure!(is_email(email), "{email:?} is not an e-mail address");
+    ensure!(
+        !is_of_erased(email),
+        "addresses at erased.invalid are those of erased accounts"
+    );
     Ok(())
 }
 

@@ -3,6 +3,15 @@
 /// Most characters of an e-mail address.
 pub const EMAIL_MAX: usize = 120;
 
+/// With this begin the names of accounts that were erased.
+const ERASED: &str = "erased-";
+
+/// Whether an e-mail address is one that erased accounts get.
+pub fn is_of_erased(email: &str) -> bool {
+    let domain = email.rsplit('@').next().unwrap_or_default();
+    domain.eq_ignore_ascii_case("erased.invalid")
+}
+
 /// Whether a text can be an e-mail address: a name, `@`, a domain of two labels or more. Strict enough to find
 /// slips, not a judgement on what some mail server accepts (RFC 5321, 4.1.2).
 pub fn is_email(text: &str) -> bool {
@@ -28,11 +37,16 @@ pub fn is_email(text: &str) -> bool {
 
 /// Whether a text can be the name of a new account, whatever its length: ASCII letters, digits, dots, underscores and
 /// hyphens, beginning with a letter or digit. No two such names look alike but by case, which is compared apart; a
-/// Cyrillic a or an invisible character would make one account look like another in the audit log. Accounts that exist
-/// keep their names.
+/// Cyrillic a or an invisible character would make one account look like another in the audit log. Nor may it begin with
+/// `erased-`, as the names of erased accounts do. Accounts that exist keep their names.
 pub fn is_username(text: &str) -> bool {
     let of_name = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let is_of_erased = || {
+        let start = text.as_bytes().get(..ERASED.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(ERASED.as_bytes()))
+    };
     text.bytes().all(of_name)
+        && !is_of_erased()
         && text
             .as_bytes()
             .first()
@@ -93,6 +107,8 @@ mod tests {
             "zero\u{200b}width",
             "_alice",
             "jörg",
+            "erased-3",
+            "Erased-hans",
         ] {
             assert!(!is_username(bad), "{bad:?}");
         }

@@ -7,16 +7,20 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::spool::Spool;
 use super::{EndReport, Engine, Error};
-use crate::domain::UniqueId;
+use crate::domain::{CallerId, UniqueId};
 
 /// Reports kept, about a minute of ends at 150 calls a second.
 const CAPACITY: usize = 10_000;
+
+/// A report that waited longer has forgotten who called: an erasure looks for what arrives late no longer than two days
+/// (`sql/migrations/0020_erasure.sql`), of which a call may have lasted one.
+const CALLER_KNOWN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Default)]
 pub(super) struct LateReports {
@@ -124,9 +128,12 @@ impl Engine {
         };
         let mut settled = 0_u32;
         for _ in 0..self.late.len() {
-            let Some((report, at)) = self.late.first() else {
+            let Some((mut report, at)) = self.late.first() else {
                 break;
             };
+            if at.elapsed() > CALLER_KNOWN {
+                report.arrival.caller = CallerId::default();
+            }
             match self.settle_end(&report, at).await {
                 Ok(()) => {
                     settled += 1;

@@ -8,6 +8,7 @@ pub mod bulkhead;
 mod crowds;
 mod explain;
 mod gate;
+mod hangups;
 mod inquiry;
 mod late;
 mod offer;

@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::{Engine, Error};
 use crate::domain::{CallId, SeenChannel, ServerName};
+use crate::store::live::LiveChannelRow;
 use crate::store::request::Reach;
 
 /// What an order to Asterisk gives: whether there was such a channel, or why that is not known.
@@ -28,6 +29,12 @@ pub trait Switch: Send + Sync {
 pub(super) struct Switches(RwLock<HashMap<ServerName, Arc<dyn Switch>>>);
 
 impl Switches {
+    /// Names of those Asterisks.
+    pub(super) fn names(&self) -> Vec<ServerName> {
+        let switches = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        switches.keys().cloned().collect()
+    }
+
     fn of(&self, server: &ServerName) -> Option<Arc<dyn Switch>> {
         let switches = self.0.read().unwrap_or_else(PoisonError::into_inner);
         switches.get(server).cloned()
@@ -49,12 +56,17 @@ pub enum NoHangUp {
     NotLive,
     /// On which Asterisk it is has not been seen yet.
     NotSeen,
-    /// Another daemon watches the Asterisk it is on.
+    /// This daemon does not watch the Asterisk it is on.
     Elsewhere {
         /// The Asterisk.
         server: ServerName,
-        /// Names of the daemons that watch it now; empty for a seller.
+        /// Names of the daemons that watch it now: one of them can be asked.
         nodes: Vec<String>,
+    },
+    /// Several Asterisks use the name, and the call may be another one's: so may its unique id.
+    Contested {
+        /// The name.
+        server: ServerName,
     },
     /// Asterisk did not do it.
     Failed {
@@ -89,13 +101,18 @@ impl Engine {
             return Ok(Err(NoHangUp::NotSeen));
         };
         let Some(switch) = self.switches.of(&server) else {
-            // A seller is told nothing of daemons.
-            let nodes = match reach {
-                Reach::Everything => self.store.watchers(&server).await?,
-                Reach::Tenant(_) => Vec::new(),
-            };
+            let nodes = self.store.watchers(&server).await?;
             return Ok(Err(NoHangUp::Elsewhere { server, nodes }));
         };
+        let (system_name, contested) = self.sightings.standing(&server);
+        let seen_here = live.seen_by.as_ref() == Some(&self.settings.node);
+        let is_another = live
+            .system_name
+            .zip(system_name)
+            .is_some_and(|(call, seen)| call != seen);
+        if (contested && !seen_here) || is_another {
+            return Ok(Err(NoHangUp::Contested { server }));
+        }
         Ok(Ok(HangUpOrder {
             call,
             server,
@@ -106,9 +123,22 @@ impl Engine {
 }
 
 impl HangUpOrder {
-    /// Ends the call. False: its channel has gone already, and its end is about to be settled.
-    pub async fn carry_out(self) -> Result<bool, NoHangUp> {
-        match self.switch.hang_up(&self.channel).await {
+    /// Ends the call. False: its channel has gone already, and its end is about to be settled. Looks at the call again
+    /// before: it may have ended since it was found, and its channel may carry the next one.
+    pub async fn carry_out(self, engine: &Engine) -> Result<Result<bool, NoHangUp>, Error> {
+        let live = engine
+            .store
+            .live_channel(Reach::Everything, self.call)
+            .await?;
+        let is_it = |live: LiveChannelRow| {
+            live.channel.uniqueid == self.channel.uniqueid
+                && live.channel.name == self.channel.name
+                && live.server.as_ref() == Some(&self.server)
+        };
+        if !live.is_some_and(is_it) {
+            return Ok(Ok(false));
+        }
+        Ok(match self.switch.hang_up(&self.channel).await {
             Ok(done) => {
                 info!(call.id = %self.call, call.uniqueid = %self.channel.uniqueid, server = %self.server, done,
                     "a call was ended by order");
@@ -118,6 +148,6 @@ impl HangUpOrder {
                 server: self.server,
                 reason,
             }),
-        }
+        })
     }
 }

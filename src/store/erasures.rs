@@ -17,6 +17,7 @@ use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
 use crate::digest::hex;
 use crate::domain::UserId;
+use crate::domain::number::{digits_of, spellings_of};
 
 /// The statements of the API.
 pub mod sql {
@@ -36,6 +37,12 @@ pub const STATES: [&str; 4] = ["queued", "running", "waiting", "done"];
 /// Steps change rows of tables that calls use: rather tried again than waited for.
 const PATIENT: &str =
     "begin; set local statement_timeout = '20s'; set local lock_timeout = '200ms'";
+
+fn random_key() -> Result<[u8; 32], Unfit> {
+    let mut key = [0_u8; 32];
+    getrandom::fill(&mut key).map_err(|_| Unfit::NoKey)?;
+    Ok(key)
+}
 
 /// A key for one erasure, and what it looks for.
 #[derive(Clone)]
@@ -66,6 +73,31 @@ impl Sought {
         sought
     }
 
+    /// Looks for the number of a caller, and for others that are the same, under a key of its own. With what stands in
+    /// place of the number. `reason` is looked at because it is kept.
+    pub fn caller(number: &str, also_as: &[String], reason: &str) -> Result<(Self, String), Unfit> {
+        if !is_erasable(number) {
+            return Err(Unfit::Number);
+        }
+        if !also_as.iter().all(|number| is_erasable(number)) {
+            return Err(Unfit::AlsoAs);
+        }
+        let mut spellings = spellings_of(number);
+        spellings.extend(also_as.iter().flat_map(|number| spellings_of(number)));
+        let told = digits_of(reason);
+        if spellings.iter().any(|digits| told.contains(digits)) {
+            return Err(Unfit::Reason);
+        }
+        let sought = Self::new(random_key()?, spellings.iter().map(String::as_str));
+        let pseudonym = sought.pseudonym(&digits_of(number));
+        Ok((sought, pseudonym))
+    }
+
+    /// Looks for a seller, under a key of its own. With what stands in place of its name.
+    pub fn seller(id: UserId) -> Result<(Self, String), Unfit> {
+        Ok((Self::new(random_key()?, []), format!("erased-{}", id.0)))
+    }
+
     /// As the SQL function `erasure_hash`. A test compares the two.
     fn hash(&self, digits: &[u8]) -> [u8; 32] {
         let inner = Sha256::new()
@@ -85,6 +117,31 @@ impl Sought {
     }
 }
 
+/// Fewest and most digits of a number that can be erased: fewer would be found in anything.
+const DIGITS: std::ops::RangeInclusive<usize> = 6..=18;
+
+/// Whether a text is a telephone number that can be erased, with blanks, dots, dashes, slashes and parentheses as one likes.
+pub fn is_erasable(text: &str) -> bool {
+    let spelt = text
+        .bytes()
+        .enumerate()
+        .all(|(at, b)| b.is_ascii_digit() || b" ()./-".contains(&b) || (b == b'+' && at == 0));
+    spelt && DIGITS.contains(&digits_of(text).len())
+}
+
+/// Why a caller cannot be sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The number is none.
+    Number,
+    /// One of the other spellings is none.
+    AlsoAs,
+    /// The reason, which is kept, holds the number.
+    Reason,
+    /// The kernel gives no randomness.
+    NoKey,
+}
+
 /// A request to be made.
 pub struct NewErasure<'a> {
     /// The account to be erased; `None`: a caller.
@@ -95,8 +152,8 @@ pub struct NewErasure<'a> {
     pub dry_run: bool,
     /// Why.
     pub reason: &'a str,
-    /// Who asks.
-    pub requested_by: UserId,
+    /// The account that asks; `None`: the command line.
+    pub requested_by: Option<UserId>,
     /// The key.
     pub sought: &'a Sought,
 }
@@ -140,6 +197,8 @@ pub struct ErasureRow {
     pub recordings_left: i64,
     /// Recordings that somebody holds: the first thousand.
     pub recordings_held: Vec<i64>,
+    /// Until when what arrives late is erased too, while that is so.
+    pub watched_until: Option<Timestamp>,
 }
 
 impl ErasureRow {
@@ -164,6 +223,7 @@ impl ErasureRow {
             recordings_deleted: get.column("recordings_deleted")?,
             recordings_left: get.column("recordings_left")?,
             recordings_held: get.column("recordings_held")?,
+            watched_until: get.column("watched_until")?,
         })
     }
 }
@@ -227,7 +287,7 @@ impl Request {
                     &new.pseudonym,
                     &new.dry_run,
                     &new.reason,
-                    &new.requested_by.0,
+                    &new.requested_by.map(|id| id.0),
                 ],
             )
             .await?;
@@ -338,6 +398,15 @@ impl Store {
             .erasure_work(SQL, &[erasure_id, node, attempt, &wait])
             .await?;
         Step::read(SQL, &rows)
+    }
+
+    /// Erases what arrived since an erasure was done, for the one whose turn it is, and says how many rows it was. `None`:
+    /// it is no erasure's turn.
+    pub async fn erase_late(&self) -> Result<Option<i64>, Error> {
+        const SQL: super::sql::Sql = super::sql::ERASE_LATE;
+        let rows = self.erasure_work(SQL, &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::row(SQL.name, "no row"))?;
+        reader(SQL, row).column("changed")
     }
 
     /// Gives an erasure back after an error: it is tried again after `pause`.

@@ -308,6 +308,10 @@ pub struct LiveChannelRow {
     pub channel: SeenChannel,
     /// The Asterisk it was seen on.
     pub server: Option<ServerName>,
+    /// What that Asterisk calls itself, if it was told.
+    pub system_name: Option<String>,
+    /// The daemon that saw it, where several Asterisks use the name.
+    pub seen_by: Option<String>,
 }
 
 impl Request {
@@ -383,9 +387,11 @@ impl Store {
                 uniqueid: UniqueId::parse(&uniqueid)
                     .ok_or_else(|| Error::row(sql::CHANNEL.name, "a unique id that is none"))?,
                 name: get.column("channel")?,
-                created_at: None,
+                created_at: get.column("channel_created_at")?,
             },
             server: server.as_deref().and_then(ServerName::parse),
+            system_name: get.column("system_name")?,
+            seen_by: get.column("seen_by")?,
         }))
     }
 

@@ -61,6 +61,7 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(17, "0017", "registration"),
     migration!(18, "0018", "reports"),
     migration!(19, "0019", "access"),
+    migration!(20, "0020", "erasure"),
 ];
 
 /// The version this program works with.

@@ -14,6 +14,7 @@ pub mod dids;
 pub mod erasures;
 mod error;
 pub mod grants;
+pub mod hangups;
 pub mod health;
 pub mod history;
 pub mod idempotency;

@@ -268,6 +268,18 @@ impl Request {
         row.ok_or_else(|| Error::row(sql.name, "no row"))
     }
 
+    /// Remembers how it is now, for [`Self::undo`]; what was remembered before is forgotten.
+    pub async fn remember(&self) -> Result<(), Error> {
+        self.open().command("savepoint remembered").await
+    }
+
+    /// Takes back what was done since [`Self::remember`], also what failed. Locks taken since then are given back.
+    pub async fn undo(&self) -> Result<(), Error> {
+        self.open()
+            .command("rollback to savepoint remembered")
+            .await
+    }
+
     /// Notes a change in the audit log.
     pub async fn audit(&self, change: &Change<'_>) -> Result<(), Error> {
         let actor = change.actor;

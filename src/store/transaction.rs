@@ -55,6 +55,11 @@ impl Transaction {
         self.connection().execute("begin", preamble).await
     }
 
+    /// What returns nothing, as a savepoint.
+    pub(super) async fn command(&self, text: &'static str) -> Result<(), Error> {
+        self.connection().execute(text, text).await
+    }
+
     pub(super) async fn query(
         &self,
         sql: Sql,

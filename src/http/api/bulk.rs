@@ -24,8 +24,11 @@ use super::query::Id;
 use super::quotas::Room;
 use super::scope::{Side, owner_of_new};
 use super::{Api, Problem, quotas, shown};
-use crate::domain::DialledNumber;
+use crate::domain::{DialledNumber, UserId};
+use crate::store::dids::DidRow;
+use crate::store::links::ClientStanding;
 use crate::store::quotas::Kind;
+use crate::store::request::{Broken, Request};
 
 /// Most rows in a request.
 const MOST_ROWS: usize = 1_000;
@@ -252,6 +255,33 @@ fn read<T: serde::de::DeserializeOwned>(
     Ok((fates, good))
 }
 
+/// So many of `wanted` there is room for.
+fn most_of(room: &Room, wanted: usize) -> usize {
+    match room {
+        Room::Unlimited => wanted,
+        Room::For(room, _) => wanted.min(*room),
+    }
+}
+
+/// As the store takes them.
+fn as_new<'a>(wanted: &[(usize, &'a NewDid, &'a str)]) -> Vec<(&'a str, Option<&'a str>, &'a str)> {
+    let new = wanted.iter();
+    new.map(|(_, did, status)| (did.number.as_str(), did.description.as_deref(), *status))
+        .collect()
+}
+
+/// The clients of these rows that there are, and whether they take calls of a seller.
+async fn standings_of(
+    request: &Request,
+    owner: UserId,
+    rows: &[(usize, NewLink)],
+) -> Result<HashMap<i32, ClientStanding>, Problem> {
+    let clients: Vec<i32> = rows.iter().map(|(_, link)| link.client_id).collect();
+    let standings = request.client_standings(owner, &clients).await?;
+    let by_client = standings.into_iter().map(|one| (one.client_id, one));
+    Ok(by_client.collect())
+}
+
 async fn create_dids(
     State(api): State<Api>,
     caller: Caller,
@@ -275,21 +305,43 @@ async fn create_dids(
     }
     let request = api.store.request(caller.reach()).await?;
     let owner = owner_of_new(&request, &caller, new.user_id).await?;
-    if wanted.iter().any(|(.., status)| *status == "pending") {
-        let room = MAX_PENDING - request.pending_dids(owner).await?;
-        let room = usize::try_from(room).unwrap_or(0);
-        for (place, ..) in wanted.iter().skip(room) {
-            fates[*place] = Some(Fate::of(&dids::too_many_pending()));
-        }
-        wanted.truncate(room);
-    }
     let room = quotas::room(&api, &request, owner, Kind::Dids).await?;
-    keep_within(room, &mut wanted, &mut fates, |(place, ..)| *place);
-    let new: Vec<_> = wanted
-        .iter()
-        .map(|(_, did, status)| (did.number.as_str(), did.description.as_deref(), *status))
-        .collect();
-    let made = request.create_dids(owner, &new).await?;
+    let pending = if wanted.iter().any(|(.., status)| *status == "pending") {
+        MAX_PENDING - request.pending_dids(owner).await?
+    } else {
+        0
+    };
+    request.remember().await?;
+    let mut made = request.create_dids(owner, &as_new(&wanted)).await?;
+    // What is a DID already takes no room, and only the database can tell: a seller does not see those of others.
+    let made_now: HashSet<&str> = made.iter().map(|row| row.number.as_str()).collect();
+    let within = most_of(&room, made.len());
+    let is_pending = |row: &&DidRow| row.status == "pending";
+    let pending = usize::try_from(pending).unwrap_or(0);
+    if made.len() > within || made.iter().filter(is_pending).count() > pending {
+        let (free, taken): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .partition(|(_, did, _)| made_now.contains(did.number.as_str()));
+        for (place, did, _) in taken {
+            fates[place] = Some(Fate::of(&dids::number_taken(&did.number)));
+        }
+        wanted = free;
+        request.undo().await?;
+        let mut left = pending;
+        wanted.retain(|(place, _, status)| {
+            if *status != "pending" {
+                return true;
+            }
+            if left == 0 {
+                fates[*place] = Some(Fate::of(&dids::too_many_pending()));
+                return false;
+            }
+            left -= 1;
+            true
+        });
+        keep_within(room, &mut wanted, &mut fates, |(place, ..)| *place);
+        made = request.create_dids(owner, &as_new(&wanted)).await?;
+    }
     let ids: HashMap<String, i32> = made
         .iter()
         .map(|row| (row.number.clone(), row.id))
@@ -323,33 +375,60 @@ async fn create_links(
         return Err(refuse_campaign(&request, campaign_id).await?);
     };
     let owner = campaign.owner;
-    let clients: Vec<i32> = rows.iter().map(|(_, link)| link.client_id).collect();
-    let standings = request.client_standings(owner, &clients).await?;
-    let standings: HashMap<i32, _> = standings
-        .into_iter()
-        .map(|standing| (standing.client_id, standing))
-        .collect();
+    // The campaign is locked: nobody links to it meanwhile.
+    let linked = request.links(campaign_id).await?;
+    let linked: HashSet<i32> = linked.iter().map(|link| link.client_id).collect();
+    let room = quotas::room(&api, &request, owner, Kind::Links).await?;
+    let standings = standings_of(&request, owner, &rows).await?;
     let mut seen = HashSet::new();
     let mut wanted = Vec::with_capacity(rows.len());
     for (place, link) in &rows {
         let standing = standings.get(&link.client_id).copied();
-        let problem = if seen.insert(link.client_id) {
-            links::refusal(&caller, standing)
-        } else {
+        let problem = if !seen.insert(link.client_id) {
             Some(Problem::conflict(
                 Code::Repeated,
                 format!("Client {} stands in an earlier row too.", link.client_id),
             ))
+        } else if let Some(problem) = links::refusal(&caller, standing) {
+            Some(problem)
+        } else if linked.contains(&link.client_id) {
+            Some(links::linked_already())
+        } else {
+            None
         };
         match problem {
             Some(problem) => fates[*place] = Some(Fate::of(&problem)),
             None => wanted.push((*place, link)),
         }
     }
-    let room = quotas::room(&api, &request, owner, Kind::Links).await?;
     keep_within(room, &mut wanted, &mut fates, |(place, _)| *place);
-    let new: Vec<_> = wanted.iter().map(|(_, link)| link.row()).collect();
-    let made = request.create_links(campaign_id, &new).await?;
+    let made = loop {
+        request.remember().await?;
+        let new: Vec<_> = wanted.iter().map(|(_, link)| link.row()).collect();
+        let error = match request.create_links(campaign_id, &new).await {
+            Ok(made) => break made,
+            Err(error) => error,
+        };
+        if !matches!(error.broken(), Some(Broken::Reference(_))) {
+            return Err(error.into());
+        }
+        // A client was deleted since it was looked for.
+        request.undo().await?;
+        let standings = standings_of(&request, owner, &rows).await?;
+        let before = wanted.len();
+        wanted.retain(|(place, link)| {
+            let standing = standings.get(&link.client_id).copied();
+            let problem = links::refusal(&caller, standing);
+            if let Some(problem) = &problem {
+                fates[*place] = Some(Fate::of(problem));
+            }
+            problem.is_none()
+        });
+        // Each time round there are fewer.
+        if wanted.len() == before {
+            return Err(error.into());
+        }
+    };
     let ids: HashMap<i32, i32> = made.iter().map(|row| (row.client_id, row.id)).collect();
     let noted: Vec<_> = made
         .into_iter()

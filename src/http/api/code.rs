@@ -194,8 +194,10 @@ codes! {
     Repeated = "repeated", [409];
     /// No Asterisk has been seen to carry the call yet.
     NotSeenYet = "not_seen_yet", [409];
-    /// Another daemon watches the Asterisk that the call is on.
+    /// No daemon watches the Asterisk that the call is on.
     NotWatchedHere = "not_watched_here", [409];
+    /// Several Asterisks use the name of the one that the call is on: it is not known which has it.
+    ServerContested = "server_contested", [409];
     /// The account has as much of this as it may have.
     QuotaExceeded = "quota_exceeded", [409];
     /// The account has as many API keys as it may have.
@@ -242,6 +244,10 @@ codes! {
     InternalError = "internal_error", [500];
     /// Asterisk did not do what it was told.
     AsteriskFailed = "asterisk_failed", [502];
+    /// The daemon that watches the call's Asterisk did not take the order to end it, and will not.
+    OrderNotTaken = "order_not_taken", [504];
+    /// A daemon has taken the order to end the call, and has not said in time what came of it.
+    OrderUnanswered = "order_unanswered", [504];
     /// The database does not answer, or others are at work on this.
     Unavailable = "unavailable", [503];
     /// The second factor cannot be opened with the keys that are configured.

@@ -20,8 +20,7 @@ use super::operation::Operation;
 use super::query::{Id, Ids, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem};
 use crate::domain::UserId;
-use crate::domain::number::{digits_of, spellings_of};
-use crate::store::erasures::{ErasureRow, NewErasure, STATES, Sought};
+use crate::store::erasures::{ErasureRow, NewErasure, STATES, Sought, Unfit, is_erasable};
 use crate::store::request::{Change, Request};
 
 /// The operations on erasures.
@@ -67,9 +66,6 @@ pub fn operations() -> Vec<Operation> {
         .map(|operation| operation.access(Access::Admin))
         .collect()
 }
-
-/// Fewest and most digits of a number that can be erased: fewer would be found in anything.
-const DIGITS: std::ops::RangeInclusive<usize> = 6..=18;
 
 const NUMBER: Rule = Rule::Check {
     expected: "a telephone number of 6 to 18 digits",
@@ -174,6 +170,8 @@ pub struct Erasure {
     created_at: Moment,
     started_at: Option<Moment>,
     finished_at: Option<Moment>,
+    /// After the end: until when calls are erased whose end arrives late, as after an outage. null: no longer, or not yet.
+    watched_until: Option<Moment>,
     /// How often the tables were read: until nothing is found any more.
     passes: i32,
     /// Rows changed by table; of a dry run, rows that would be.
@@ -183,12 +181,14 @@ pub struct Erasure {
     not_reached: Vec<&'static str>,
 }
 
-const NOT_REACHED: [&str; 4] = [
+const NOT_REACHED: [&str; 5] = [
     "Backups and archives of the write-ahead log hold what was there when they were made: keep them no longer than \
      needed, and repeat this erasure after one is restored.",
     "Files of the database hold old versions of changed rows until they are vacuumed.",
     "Asterisk's own logs, CDR and CEL, and the logs of carriers and proxies.",
     "Exports and answers of the API that others took.",
+    "Ends of calls that a stopped daemon keeps on its disk (ends-to-settle.jsonl) until it is started again: what arrives \
+     before `watchedUntil` is erased, and what is older than a day has forgotten its caller.",
 ];
 
 impl Erasure {
@@ -207,6 +207,7 @@ impl Erasure {
             created_at: Moment(row.created_at),
             started_at: row.started_at.map(Moment),
             finished_at: row.finished_at.map(Moment),
+            watched_until: row.watched_until.map(Moment),
             passes: row.pass,
             rows: row.counts,
             recordings: ErasedRecordings {
@@ -228,21 +229,33 @@ impl Erasure {
     }
 }
 
-fn is_erasable(text: &str) -> bool {
-    let spelt = text
-        .bytes()
-        .enumerate()
-        .all(|(at, b)| b.is_ascii_digit() || b" ()./-".contains(&b) || (b == b'+' && at == 0));
-    spelt && DIGITS.contains(&digits_of(text).len())
+fn unfit(why: Unfit) -> Problem {
+    match why {
+        Unfit::Number => {
+            Problem::field("number", "It must be a telephone number of 6 to 18 digits.")
+        }
+        Unfit::AlsoAs => Problem::field(
+            "alsoAs",
+            "Each must be a telephone number of 6 to 18 digits.",
+        ),
+        Unfit::Reason => Problem::field("reason", "Leave the number out: the reason is kept."),
+        Unfit::NoKey => {
+            tracing::error!("the kernel gives no randomness");
+            Problem::internal()
+        }
+    }
 }
 
-fn random_key() -> Result<[u8; 32], Problem> {
-    let mut key = [0_u8; 32];
-    getrandom::fill(&mut key).map_err(|error| {
-        tracing::error!(%error, "the kernel gives no randomness");
-        Problem::internal()
-    })?;
-    Ok(key)
+/// The report of an erasure, as the API tells it.
+pub fn report(row: ErasureRow) -> Value {
+    super::shown(&Erasure::of(row)).unwrap_or_default()
+}
+
+/// What the audit log says of a request.
+pub fn noted(row: &ErasureRow) -> Value {
+    serde_json::json!({
+        "kind": row.kind, "userId": row.account_id, "pseudonym": row.pseudonym, "dryRun": row.dry_run,
+    })
 }
 
 async fn erase_caller(
@@ -250,30 +263,15 @@ async fn erase_caller(
     caller: Caller,
     Input(asked): Input<CallerErasure>,
 ) -> Result<Response, Problem> {
-    if !asked.also_as.iter().all(|number| is_erasable(number)) {
-        return Err(Problem::field(
-            "alsoAs",
-            "Each must be a telephone number of 6 to 18 digits.",
-        ));
-    }
-    let mut spellings = spellings_of(&asked.number);
-    spellings.extend(asked.also_as.iter().flat_map(|number| spellings_of(number)));
-    let told = digits_of(&asked.reason);
-    if spellings.iter().any(|digits| told.contains(digits)) {
-        return Err(Problem::field(
-            "reason",
-            "Leave the number out: the reason is kept.",
-        ));
-    }
-    let sought = Sought::new(random_key()?, spellings.iter().map(String::as_str));
-    let pseudonym = sought.pseudonym(&digits_of(&asked.number));
+    let sought = Sought::caller(&asked.number, &asked.also_as, &asked.reason);
+    let (sought, pseudonym) = sought.map_err(unfit)?;
     let request = api.store.request(caller.reach()).await?;
     let new = NewErasure {
         account: None,
         pseudonym: &pseudonym,
         dry_run: asked.dry_run,
         reason: &asked.reason,
-        requested_by: caller.user_id,
+        requested_by: Some(caller.user_id),
         sought: &sought,
     };
     begin(request, &caller, &new).await
@@ -285,10 +283,10 @@ async fn begin(
     caller: &Caller,
     new: &NewErasure<'_>,
 ) -> Result<Response, Problem> {
-    let erasure = Erasure::of(request.create_erasure(new).await?);
-    note(&request, caller, &erasure).await?;
+    let row = request.create_erasure(new).await?;
+    note(&request, caller, &row).await?;
     request.commit().await?;
-    Ok(erasure.accepted())
+    Ok(Erasure::of(row).accepted())
 }
 
 async fn erase_seller(
@@ -319,14 +317,13 @@ async fn erase_seller(
             "This account was erased, or is being erased.",
         ));
     }
-    let sought = Sought::new(random_key()?, []);
-    let pseudonym = format!("erased-{}", id.0);
+    let (sought, pseudonym) = Sought::seller(id).map_err(unfit)?;
     let new = NewErasure {
         account: Some(id),
         pseudonym: &pseudonym,
         dry_run: asked.dry_run,
         reason: &asked.reason,
-        requested_by: caller.user_id,
+        requested_by: Some(caller.user_id),
         sought: &sought,
     };
     begin(request, &caller, &new).await
@@ -353,19 +350,16 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Eras
     )))
 }
 
-async fn note(request: &Request, caller: &Caller, erasure: &Erasure) -> Result<(), Problem> {
+async fn note(request: &Request, caller: &Caller, erasure: &ErasureRow) -> Result<(), Problem> {
     request
         .audit(&Change {
             actor: &caller.actor(),
             tenant: None,
             action: "erase",
             object_type: "erasure",
-            object_id: erasure.id.to_string(),
+            object_id: erasure.erasure_id.to_string(),
             before: None,
-            after: Some(serde_json::json!({
-                "kind": erasure.kind, "userId": erasure.user_id, "pseudonym": erasure.pseudonym,
-                "dryRun": erasure.dry_run,
-            })),
+            after: Some(noted(erasure)),
             reason: Some(&erasure.reason),
         })
         .await?;

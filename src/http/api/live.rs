@@ -1,8 +1,8 @@
-//! Calls: those under way, how to end one, and by the same addresses those of the log.
+//! Calls: those under way, and by the same addresses those of the log.
 
 use axum::Json;
-use axum::extract::{Request as HttpRequest, State};
-use axum::http::{Method, StatusCode};
+use axum::extract::State;
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -10,19 +10,14 @@ use serde::Serialize;
 
 use super::access::{Access, Caller};
 use super::callers::CallersShown;
-use super::code::Code;
 use super::logs::{self, FILTERS, LoggedCallDetails, LoggedPage, PAGE_PARAMETERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Ids, Listed, Parameter, ParameterKind, Query, parameter};
 use super::scope::Side;
-use super::usage::{REASON, reason};
-use super::{Api, Problem, words};
+use super::{Api, Problem, hangups, words};
 use crate::clock;
-use crate::domain::CallId;
-use crate::routing::{self, NoHangUp};
 use crate::store::live::{LiveCallRow, LiveFilter, LiveTarget};
-use crate::store::request::Change;
 
 /// The operations on calls, under way or ended.
 pub fn operations() -> Vec<Operation> {
@@ -56,34 +51,9 @@ pub fn operations() -> Vec<Operation> {
             .query(&[USER_FILTER]),
         read("/api/seller/calls/{id}", "getCall", Access::Seller).tagged("calls", "Read a call"),
         read("/api/admin/calls/{id}", "getAnyCall", Access::Staff).tagged("calls", "Read any call"),
-        hanging_up(Side::Seller),
-        hanging_up(Side::Staff),
+        hangups::hanging_up(Side::Seller),
+        hangups::hanging_up(Side::Staff),
     ]
-}
-
-fn hanging_up(side: Side) -> Operation {
-    Operation::post(
-        side.pick(
-            "/api/seller/calls/{id}/hangup",
-            "/api/admin/calls/{id}/hangup",
-        ),
-        side.pick("hangUpCall", "hangUpAnyCall"),
-        hang_up,
-    )
-    .tagged(
-        "calls",
-        side.pick("End a call of yours now", "End a call under way now"),
-    )
-    .about(
-        "Asterisk takes the caller's channel down, and with it the target's; the call is logged as always, with \
-         `hangupBy` `system`. 409 where this daemon does not watch the Asterisk the call is on: the message names \
-         the daemons that do. 502 where Asterisk does not do it.",
-    )
-    .body_if_any(&REASON)
-    .example(r#"{"reason": "Abusive caller"}"#)
-    .answers::<HungUp>(200, "Asterisk was told, or the call's channel had gone already.")
-    .problems(&[409, 502])
-    .access(side.access())
 }
 
 /// Whether it is the log that is asked for, and more of it than a part by time.
@@ -109,15 +79,6 @@ pub enum Calls {
     Live(Listed<LiveCall>),
     /// Those of the log.
     Ended(LoggedPage),
-}
-
-/// A call that was told to end.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HungUp {
-    call_id: i64,
-    /// False: its channel had gone already, its end is about to be settled.
-    hung_up: bool,
 }
 
 /// A call under way, or an ended one.
@@ -283,74 +244,4 @@ async fn read(
     let call = logs::ended_call(&api, &caller, id).await?;
     caller.check_scope("logs", &Method::GET)?;
     Ok(logs::versioned(&Call::Ended(Box::new(call))))
-}
-
-async fn hang_up(
-    State(api): State<Api>,
-    caller: Caller,
-    Ids([call_id]): Ids<1>,
-    body: HttpRequest,
-) -> Result<Json<HungUp>, Problem> {
-    let why = reason(body).await?;
-    let call = CallId(call_id);
-    let found = api.engine.find_to_hang_up(caller.reach(), call).await;
-    let order = found
-        .map_err(|error| match error {
-            routing::Error::Store(error) => error.into(),
-            error => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a call cannot be ended"
-                );
-                Problem::internal()
-            }
-        })?
-        .map_err(not_ended)?;
-    // Noted first: what was done must not go unnoted.
-    let request = api.store.request(caller.reach()).await?;
-    let owner = request.owner_of_call(call).await?;
-    request
-        .audit(&Change {
-            actor: &caller.actor(),
-            tenant: owner,
-            action: "hang_up",
-            object_type: "call",
-            object_id: call_id.to_string(),
-            before: None,
-            after: None,
-            reason: why.as_deref(),
-        })
-        .await?;
-    request.commit().await?;
-    let hung_up = order.carry_out().await.map_err(not_ended)?;
-    Ok(Json(HungUp { call_id, hung_up }))
-}
-
-fn not_ended(why: NoHangUp) -> Problem {
-    match why {
-        NoHangUp::NotLive => Problem::not_found("call under way"),
-        NoHangUp::NotSeen => Problem::conflict(
-            Code::NotSeenYet,
-            "No Asterisk has been seen to carry this call yet. Try again in a moment.",
-        ),
-        NoHangUp::Elsewhere { server, nodes } => {
-            let who = if nodes.is_empty() {
-                "the operator's staff can end it at the daemon that does".to_owned()
-            } else {
-                format!("ask the daemon {}", nodes.join(" or "))
-            };
-            Problem::conflict(
-                Code::NotWatchedHere,
-                format!("The call is on {server}, which this daemon does not watch: {who}."),
-            )
-        }
-        NoHangUp::Failed { server, reason } => {
-            tracing::warn!(server = %server, reason, "Asterisk does not end a call");
-            Problem::new(
-                StatusCode::BAD_GATEWAY,
-                Code::AsteriskFailed,
-                format!("{server} did not end the call. The daemon's log says why."),
-            )
-        }
-    }
 }

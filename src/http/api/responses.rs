@@ -221,6 +221,7 @@ pub fn problems() -> Value {
         (500, "Something went wrong in the daemon."),
         (502, "Asterisk does not do it."),
         (503, "The daemon cannot do it now; try again in a moment."),
+        (504, "Another daemon did not do it in time."),
     ];
     let named =
         |name: &str| json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });

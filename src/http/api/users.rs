@@ -28,7 +28,7 @@ use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, paramete
 use super::recovery::take_access;
 use super::security::{Kind, of_caller};
 use super::{Api, Message, Problem, shown, words};
-use crate::domain::account::{EMAIL_MAX, is_email, is_username};
+use crate::domain::account::{EMAIL_MAX, is_email, is_of_erased, is_username};
 use crate::domain::{Role, UserId};
 use crate::password;
 use crate::store::request::{Change, Request};
@@ -102,7 +102,7 @@ const ROLES: &[&str] = &["admin", "staff", "user"];
 const STATUSES: &[&str] = &["active", "inactive", "pending_approval", "suspended"];
 
 const USERNAME: Rule = Rule::Check {
-    expected: "a name: letters A to Z, digits and . _ -, beginning with a letter or digit",
+    expected: "a name: letters A to Z, digits and . _ -, beginning with a letter or digit, not with `erased-`",
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
     check: is_username,
 };
@@ -467,6 +467,12 @@ async fn refuse_taken(
     email: Option<&str>,
     but: Option<UserId>,
 ) -> Result<(), Problem> {
+    if email.is_some_and(is_of_erased) {
+        return Err(Problem::field(
+            "email",
+            "Addresses at erased.invalid are those of erased accounts. Choose another.",
+        ));
+    }
     match request.taken(username, email, but).await? {
         None => Ok(()),
         Some(Taken::Username) => Err(Problem::conflict(

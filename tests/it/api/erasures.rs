@@ -18,7 +18,7 @@ const NAME: &str = "Erin Eraser";
 const OTHER: &str = "+14155550002";
 
 /// Calls of the caller in every spelling and of another one, with all that is kept of calls.
-async fn world() -> ApiServer {
+pub(super) async fn world() -> ApiServer {
     let server = ApiServer::start().await;
     let storage = server.storage.path().display().to_string();
     for file in ["first", "held", "other"] {
@@ -32,18 +32,18 @@ async fn world() -> ApiServer {
         insert into call_logs (id, user_id, campaign_id, incoming_did_number, caller_id_num, caller_id_name,
                                timestamp_start, timestamp_end, duration_seconds, billsec_seconds, call_status)
             select n, 3, 1, '+18005550100', spelt, 'Erin Eraser', '2024-02-01'::timestamptz + n * interval '100 days',
-                   now(), 60, 50, 'ANSWERED'
+                   now() - interval '5 minutes', 60, 50, 'ANSWERED'
             from unnest(array['+14155550001', '14155550001', '0014155550001', '01114155550001', '+1 (415) 555-0001',
                               '4155550001', '+14155550001@carrier.example']) with ordinality u (spelt, n);
         insert into call_logs (id, user_id, incoming_did_number, caller_id_num, caller_id_name, timestamp_start,
                                timestamp_end, duration_seconds, billsec_seconds, call_status)
-            select 1000 + n, 3, '+18005550100', '+14155550002', 'Other Caller', now() - n * interval '1 hour', now(),
-                   30, 20, 'ANSWERED'
+            select 1000 + n, 3, '+18005550100', '+14155550002', 'Other Caller', now() - n * interval '1 hour',
+                   now() - interval '5 minutes', 30, 20, 'ANSWERED'
             from generate_series(1, 2000) n;
         insert into calls (call_id, asterisk_uniqueid, asterisk_linkedid, channel, node_name, user_id, campaign_id,
                            incoming_did_number, caller_id_num, caller_id_name, started_at, ended_at, expires_at)
             values (7, '7.1', '7.1', 'Local/14155550001@in-00000001;1', 'n', 3, 1, '+18005550100', '+14155550001',
-                    'Erin Eraser', now() - interval '1 hour', now() - interval '1 hour', now());
+                    'Erin Eraser', now() - interval '4 hours', now() - interval '3 hours', now());
         insert into decisions (call_id, attempt, user_id, node_name, decided_at, verdict, reason, question, remarks)
             select n, 1, 3, 'n', now(), 'REJECT', 'no_target',
                    '{"caller": "+1 415 555 0001", "callerName": "Erin Eraser", "kept": 14155550002}',
@@ -86,7 +86,7 @@ fn places(server: &ApiServer) -> Places {
 }
 
 /// Lets a daemon work until the erasure is done, and gives its report.
-async fn finish(server: &ApiServer, admin: &ApiClient, id: &Value) -> Value {
+pub(super) async fn finish(server: &ApiServer, admin: &ApiClient, id: &Value) -> Value {
     let (store, places) = (server.db.store(), places(server));
     for _ in 0..20 {
         let round = erasure::round("node", &store, Some(&places), Duration::ZERO);
@@ -103,7 +103,7 @@ async fn finish(server: &ApiServer, admin: &ApiClient, id: &Value) -> Value {
 }
 
 /// All that the database holds, as its own program writes it.
-fn dump(db: &TestDb) -> String {
+pub(super) fn dump(db: &TestDb) -> String {
     let dumped = postgres::unprivileged(&postgres::binaries().join("pg_dump"))
         .args(["--no-owner", "--inserts", &format!("--dbname={}", db.url)])
         .current_dir("/")
@@ -115,7 +115,7 @@ fn dump(db: &TestDb) -> String {
 }
 
 /// Lines in which a text stands, however its digits are spelt; bytes are searched as what they say too.
-fn lines_with<'a>(dump: &'a str, sought: &str) -> Vec<&'a str> {
+pub(super) fn lines_with<'a>(dump: &'a str, sought: &str) -> Vec<&'a str> {
     let plain: String = sought.chars().filter(char::is_ascii_digit).collect();
     let in_hex = hex(sought.as_bytes());
     let digits_in_hex = hex(plain.as_bytes());
@@ -194,7 +194,13 @@ async fn nothing_of_an_erased_caller_is_found_in_a_dump_or_in_the_storage() {
         .one("select caller_id_num from call_logs where id = 1")
         .await;
     assert_eq!(made["pseudonym"], pseudonym);
-    // What would lead back is gone.
+    // What would lead back goes when nothing can arrive any more.
+    assert!(report["watchedUntil"].is_string(), "{report}");
+    let over = "update erasures set watched_until = now(), look_at = now()";
+    server.db.run(over).await;
+    erasure::round("node", &server.db.store(), None, Duration::ZERO)
+        .await
+        .expect("works");
     let left: i64 = server
         .db
         .one(
@@ -253,10 +259,10 @@ async fn a_call_under_way_is_erased_when_it_has_ended() {
     server
         .db
         .run(
-            "update calls set ended_at = now() - interval '5 minutes';
+            "update calls set ended_at = now() - interval '3 hours';
              insert into call_logs (id, user_id, incoming_did_number, caller_id_num, caller_id_name, timestamp_start,
                                     timestamp_end, duration_seconds, billsec_seconds, call_status)
-                 select 8, user_id, incoming_did_number, caller_id_num, caller_id_name, started_at, now(), 1, 1, 'ANSWERED'
+                 select 8, user_id, incoming_did_number, caller_id_num, caller_id_name, started_at, ended_at, 1, 1, 'ANSWERED'
                  from calls;
              update erasures set not_before = now()",
         )

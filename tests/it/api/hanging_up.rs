@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use capconduit::ari::rest::Rest;
-use capconduit::domain::{CallFact, DialStatus, SeenChannel};
+use capconduit::domain::{CallFact, CallId, DialStatus, SeenChannel, ServerIdentity};
 use capconduit::routing::{Dialled, Engine, Switch, Verdict};
+use capconduit::store::request::Reach;
 use serde_json::json;
 
 use super::events::sellers_campaign;
 use crate::support::api::ApiServer;
 use crate::support::fake_ari::FakeAri;
 use crate::support::journal::Journal;
-use crate::support::world::{Caller, DID, VerdictExt, server as pbx};
+use crate::support::world::{Caller, DID, VerdictExt, compare_on, engine, live, server as pbx};
 
 /// Alice's campaign takes the calls of its DID; the API's daemon watches the Asterisk.
 async fn start() -> (ApiServer, FakeAri, Journal) {
@@ -23,10 +24,14 @@ async fn start() -> (ApiServer, FakeAri, Journal) {
 }
 
 fn watch(server: &ApiServer, asterisk: &FakeAri) {
+    attach(&server.engine, asterisk);
+}
+
+fn attach(engine: &Engine, asterisk: &FakeAri) {
     let settings = Arc::new(asterisk.server("api"));
     let rest = Rest::new(settings, std::time::Duration::from_secs(5)).expect("a client");
     let switch: Arc<dyn Switch> = Arc::new(rest);
-    server.engine.attach(pbx(), switch);
+    engine.attach(pbx(), switch);
 }
 
 /// A call that rings at its first target, and its id.
@@ -101,19 +106,8 @@ async fn a_call_that_cannot_be_ended_here_says_why() {
 
     let (caller, id) = ringing(&server).await;
     let path = format!("/api/admin/calls/{id}/hangup");
-    server
-        .db
-        .run(
-            "insert into server_observers (server_name, node_name, heartbeat)
-             values ('pbx', 'daemon-b', clock_timestamp() + interval '1 minute')",
-        )
-        .await;
     let refused = staff.post(&path, json!({})).await.expect(409);
-    assert_eq!(refused["code"], "not_watched_here");
-    assert!(
-        refused["message"].to_string().contains("daemon-b"),
-        "{refused}"
-    );
+    assert_eq!(refused["code"], "not_watched_here", "{refused}");
 
     watch(&server, &asterisk);
     asterisk.set_channels(&listed(&caller, &caller.channel));
@@ -124,6 +118,149 @@ async fn a_call_that_cannot_be_ended_here_says_why() {
         .post("/api/admin/calls/999999/hangup", json!({}))
         .await
         .expect(404);
+}
+
+/// A daemon `daemon-b` that watches the Asterisk, which the API's daemon does not.
+async fn another_watches(server: &ApiServer, asterisk: &FakeAri) -> Engine {
+    server
+        .db
+        .run(
+            "insert into server_observers (server_name, node_name, heartbeat)
+             values ('pbx', 'daemon-b', clock_timestamp() + interval '1 hour')",
+        )
+        .await;
+    let engine = engine(&server.db, "daemon-b");
+    attach(&engine, asterisk);
+    engine
+}
+
+#[tokio::test]
+async fn a_call_that_another_daemon_watches_is_ended_by_that_daemon() {
+    let (server, asterisk, journal) = start().await;
+    let other = another_watches(&server, &asterisk).await;
+    let (caller, id) = ringing(&server).await;
+    asterisk.set_channels(&listed(&caller, &caller.channel));
+    let (alice, staff) = (server.login("alice").await, server.login("staff").await);
+    let working = {
+        let other = other.clone();
+        tokio::spawn(async move {
+            loop {
+                other.carry_out_orders().await.expect("works");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+    };
+    let own = format!("/api/seller/calls/{id}/hangup");
+    let told = alice.post(&own, json!({"reason": "Abuse"})).await;
+    assert_eq!(told.expect(200), json!({"callId": id, "hungUp": true}));
+    let order = format!("DELETE /ari/channels/{}?reason=normal", caller.uniqueid);
+    journal.wait_for(&order, 1).await;
+    let any = format!("/api/admin/calls/{id}/hangup");
+    asterisk.set_channels("[]");
+    let told = staff.post(&any, json!({})).await.expect(200);
+    assert_eq!(told["hungUp"], false);
+    asterisk.set_channels(&listed(&caller, &caller.channel));
+    asterisk.make_user_read_only();
+    let refused = staff.post(&any, json!({})).await.expect(502);
+    assert_eq!(refused["code"], "asterisk_failed");
+    working.abort();
+    let audited: i64 = server
+        .db
+        .one("select count(*) from audit_log where action = 'hang_up'")
+        .await;
+    assert_eq!(audited, 3);
+}
+
+#[tokio::test]
+async fn an_order_that_nobody_takes_in_time_is_never_carried_out() {
+    let (server, asterisk, journal) = start().await;
+    let other = another_watches(&server, &asterisk).await;
+    let (caller, id) = ringing(&server).await;
+    asterisk.set_channels(&listed(&caller, &caller.channel));
+    let staff = server.login("staff").await;
+    let asked = std::time::Instant::now();
+    let path = format!("/api/admin/calls/{id}/hangup");
+    let refused = staff.post(&path, json!({})).await.expect(504);
+    assert_eq!(refused["code"], "order_not_taken", "{refused}");
+    assert!(asked.elapsed() < std::time::Duration::from_secs(10));
+    assert_eq!(other.carry_out_orders().await.expect("works"), 0);
+    // Nor does a daemon take one while another machine has its Asterisk's name.
+    server
+        .db
+        .run(
+            "insert into hangup_orders (call_id, server_name, expires_at)
+                 select call_id, server_name, now() + interval '1 hour' from calls where server_name is not null;
+             update server_observers set contested = true",
+        )
+        .await;
+    assert_eq!(other.carry_out_orders().await.expect("works"), 0);
+    server
+        .db
+        .run("update server_observers set contested = false")
+        .await;
+    assert_eq!(other.carry_out_orders().await.expect("works"), 1);
+    let order = format!("DELETE /ari/channels/{}?reason=normal", caller.uniqueid);
+    journal.wait_for(&order, 1).await;
+    assert_eq!(
+        other.carry_out_orders().await.expect("works"),
+        0,
+        "taken once"
+    );
+}
+
+#[tokio::test]
+async fn only_the_call_that_was_meant_is_ended() {
+    let (server, asterisk, journal) = start().await;
+    watch(&server, &asterisk);
+    let (caller, id) = ringing(&server).await;
+    // A channel of that id and name that was made at another time is another's.
+    server
+        .db
+        .run("update calls set channel_created_at = '2026-01-01T00:00:00Z'")
+        .await;
+    let made = |at: &str| {
+        json!([{"id": caller.uniqueid.as_str(), "name": caller.channel, "state": "Up", "creationtime": at}])
+            .to_string()
+    };
+    asterisk.set_channels(&made("2026-01-02T00:00:00.000+0000"));
+    let staff = server.login("staff").await;
+    let path = format!("/api/admin/calls/{id}/hangup");
+    let told = staff.post(&path, json!({})).await.expect(200);
+    assert_eq!(told["hungUp"], false);
+    asterisk.set_channels(&made("2026-01-01T00:00:00.000+0000"));
+    // The call ends between being found and being ended, and its channel carries the next one.
+    let found = server.engine.find_to_hang_up(Reach::Everything, CallId(id));
+    let order = found.await.expect("looks").expect("finds");
+    caller.end(&server.engine, Some(DialStatus::Cancel)).await;
+    caller.route(&server.engine).await.offer();
+    let done = order.carry_out(&server.engine).await.expect("looks");
+    assert_eq!(done, Ok(false));
+    let deleted = format!("DELETE /ari/channels/{}?reason=normal", caller.uniqueid);
+    assert_eq!(journal.count(&deleted), 0);
+}
+
+#[tokio::test]
+async fn a_call_of_a_name_that_two_asterisks_use_is_not_ended() {
+    let (server, asterisk, _journal) = start().await;
+    watch(&server, &asterisk);
+    let (caller, id) = ringing(&server).await;
+    asterisk.set_channels(&listed(&caller, &caller.channel));
+    let identity = ServerIdentity {
+        system_name: Some("pbx-1".to_owned()),
+        ..ServerIdentity::default()
+    };
+    let channels = [live(caller.seen(), true)];
+    compare_on(&server.engine, &pbx(), &identity, &channels, None)
+        .await
+        .expect("compares");
+    server
+        .db
+        .run("update calls set system_name = 'other'")
+        .await;
+    let staff = server.login("staff").await;
+    let path = format!("/api/admin/calls/{id}/hangup");
+    let refused = staff.post(&path, json!({})).await.expect(409);
+    assert_eq!(refused["code"], "server_contested", "{refused}");
 }
 
 async fn said(server: &ApiServer, id: i64) -> String {

@@ -84,6 +84,8 @@ async fn fill(server: &ApiServer, user: i32, seller: usize) -> Things {
                from calls c join reservations r using (call_id), generate_series(1, 3) n
                where c.user_id = {user};
            insert into client_grants (client_id, user_id, granted_by) values (1, {user}, '{mark}');
+           insert into hangup_orders (user_id, call_id, server_name, expires_at)
+               select user_id, call_id, '{mark}', now() from calls where user_id = {user};
            insert into api_keys (user_id, name, prefix, secret_hash, scopes)
                values ({user}, '{mark}', '{mark}', '\x00', array['{mark}']);
            insert into idempotency_keys (user_id, idempotency_key, request_hash, status, headers, body)
@@ -842,6 +844,7 @@ const KNOWN_MIGHTY: &[&str] = &[
     "clear_call_log_references",
     "drop_history_month",
     "ensure_call_log_partitions",
+    "erase_late",
     "erasure_end_pass",
     "erasure_step",
     "history_strays",

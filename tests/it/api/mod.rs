@@ -8,6 +8,7 @@ mod clients;
 mod contract;
 mod dids;
 mod document;
+mod erasing_late;
 mod erasures;
 mod events;
 mod fair_shares;

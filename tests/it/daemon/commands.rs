@@ -293,3 +293,115 @@ async fn an_expired_certificate_is_told_by_check_readiness_and_a_metric() {
     let daemon = settings.start();
     daemon.wait_component("certificate", "\"ready\"").await;
 }
+
+/// Runs `capconduit erase` with these words, and `input` on its standard input.
+async fn erase(
+    settings: &DaemonSettings,
+    words: &[&str],
+    input: &str,
+) -> (Option<i32>, serde_json::Value, String) {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = settings.command("erase");
+    let mut child = command
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // Who refuses reads nothing.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), report, said)
+}
+
+#[tokio::test]
+async fn a_caller_and_a_seller_are_erased_by_the_command_line() {
+    let db = TestDb::new().await;
+    db.run(
+        "insert into users (username, email, password_hash, role, status)
+             values ('admin', 'a@leads.example', 'x', 'admin', 'active'),
+                    ('alice', 'b@leads.example', 'x', 'user', 'active');
+         insert into call_logs (user_id, incoming_did_number, caller_id_num, caller_id_name, timestamp_start,
+                                timestamp_end, duration_seconds, billsec_seconds, call_status)
+             select 2, '+18005550100', number, 'Pat', now() - interval '1 hour', now() - interval '50 minutes', 60, 50,
+                    'ANSWERED'
+             from unnest(array['+14155550001', '4155550001', '+14155550002']) number",
+    )
+    .await;
+    let settings = DaemonSettings::new("a", &db.url);
+    // Nothing that would keep the number.
+    let kept = ["caller", "-", "--reason", "asked by 1 415 555 0001"];
+    let (code, _, said) = erase(&settings, &kept, "+14155550001\n").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("leave the number out of --reason"), "{said}");
+    let words = [
+        "caller",
+        "-",
+        "--also-as",
+        "(415) 555-0001",
+        "--reason",
+        "a letter",
+    ];
+    let dry = [&words[..], &["--dry-run"]].concat();
+    let (code, report, said) = erase(&settings, &dry, "+1 415 555 0001\n").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(report["rows"]["call_logs"], 2, "{report}");
+    let (code, report, said) = erase(&settings, &words, "+1 415 555 0001\n").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (&report["state"], &report["rows"]["call_logs"]),
+        (&"done".into(), &2.into()),
+        "{report}"
+    );
+    let left: String = db
+        .one("select coalesce(string_agg(caller_id_num, ' '), '') from call_logs where caller_id_num like '%4155550001'")
+        .await;
+    assert_eq!(left, "");
+
+    let reason = ["--reason", "contract ended"];
+    let seller = |who: &'static str| [&["seller", who][..], &reason[..]].concat();
+    let (code, _, said) = erase(&settings, &seller("nobody"), "").await;
+    assert_eq!(code, Some(4), "{said}");
+    let (code, _, said) = erase(&settings, &seller("alice"), "").await;
+    assert!(
+        code == Some(3) && said.contains("suspend account alice first"),
+        "{said}"
+    );
+    db.run("update users set status = 'suspended' where id = 2")
+        .await;
+    let (code, report, said) = erase(&settings, &seller("alice"), "").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(report["state"], "done");
+    let name: String = db.one("select username from users where id = 2").await;
+    assert_eq!(name, "erased-2");
+    let (code, _, said) = erase(&settings, &seller("erased-2"), "").await;
+    assert!(code == Some(3) && said.contains("was erased"), "{said}");
+
+    let id = report["id"].to_string();
+    let (code, told, said) = erase(&settings, &["report", &id], "").await;
+    assert_eq!(
+        (code, &told["pseudonym"]),
+        (Some(0), &"erased-2".into()),
+        "{said}"
+    );
+    let noted: String = db
+        .one(
+            "select string_agg(concat_ws(':', actor, via, action, after ->> 'kind', reason), ',' order by audit_id)
+             from audit_log where action = 'erase'",
+        )
+        .await;
+    assert_eq!(
+        noted,
+        "command line:cli:erase:caller:a letter,command line:cli:erase:caller:a letter,\
+         command line:cli:erase:seller:contract ended"
+    );
+}
