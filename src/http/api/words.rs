@@ -84,13 +84,14 @@ pub fn join_described(schemas: &mut Map<String, Value>) {
             continue;
         };
         let words: Vec<&str> = described.iter().map(|(word, _)| *word).collect();
-        let about: String = described
+        let about: Vec<String> = described
             .iter()
-            .map(|(word, about)| format!("\n- `{word}`: {about}"))
+            .map(|(word, about)| format!("- `{word}`: {about}"))
             .collect();
+        let about = about.join("\n");
         let set = schema["description"].as_str().unwrap_or_default();
         *schema =
-            json!({ "type": "string", "enum": words, "description": format!("{set}\n{about}") });
+            json!({ "type": "string", "enum": words, "description": format!("{set}\n\n{about}") });
     }
 }
 
