@@ -7,6 +7,7 @@
 
 pub mod collector;
 pub mod header;
+pub mod peaks;
 pub mod retention;
 mod spool;
 

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::domain::CallId;
 use crate::routing::{self, NoHangUp};
 use crate::store::live::{LiveCallRow, LiveFilter, LiveTarget};
+use crate::store::logs::Order;
 use crate::store::request::Change;
 
 /// The operations on calls, under way or ended.
@@ -31,7 +32,8 @@ pub fn operations() -> Vec<Operation> {
             .heavy_if(searches_the_log)
             .about(
                 "Those under way, unless `state=ended` asks for the log: then filters, order and cursors are those of the \
-                 log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total.",
+                 log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total; their \
+                 duration is their age, and `call_status` and `transcript` are not for them.",
             )
             .access(access)
             .query(&[STATE])
@@ -251,13 +253,22 @@ async fn list(
     }
     let page = query.page(20)?;
     let state = query.choice(STATE.name, STATES)?;
-    let filter = LiveFilter {
-        user_id: query.only_id("user_id")?,
-        campaign_id: query.only_id("campaign_id")?,
-        client_id: query.only_id("client_id")?,
-        state: state.filter(|state| *state != "live"),
-    };
+    for name in ["call_status", "transcript"] {
+        if query.text(name).is_some() {
+            return Err(Problem::bad_request(
+                Code::BadParameter,
+                format!("`{name}` is of calls that have ended: add `state=ended`."),
+            ));
+        }
+    }
     let callers = CallersShown::to(&api, &caller).await?;
+    callers.check_search(&query)?;
+    let filter = LiveFilter {
+        calls: logs::plain_filter(&query, &caller)?,
+        state: state.filter(|state| *state != "live"),
+        // The longest are the oldest.
+        oldest_first: matches!(logs::order(&query)?, Order::Oldest | Order::Longest),
+    };
     let (calls, total) = api
         .store
         .live_calls(caller.reach(), &filter, page.bounds())
