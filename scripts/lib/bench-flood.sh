@@ -22,7 +22,9 @@ bench_flood() {
         esac
         shift 2
     done
+    # shellcheck disable=SC2034  # http_start and what it calls set and read them
     local http route target goals=() dir url token=token-of-the-benchmark daemon biggest victim victims filled dids
+    # shellcheck disable=SC2034
     local agi_port='' http_port='' ops_port='' raw_port='' raw a limit=$((256 << 20))
     http_start "$logs" prlimit "--data=$limit"
     free_port raw_port
