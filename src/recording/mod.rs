@@ -6,8 +6,6 @@
 //! here can hold up or fail a call.
 
 pub mod collector;
-pub mod header;
-pub mod peaks;
 pub mod retention;
 mod spool;
 

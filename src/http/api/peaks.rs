@@ -27,9 +27,9 @@ use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, Audible, LEGS, of_call, refused, stored};
 use super::{Api, Problem};
 use crate::domain::Leg;
-use crate::recording::header::{self as wav, Sound};
-use crate::recording::peaks::{A_SECOND, Meter, thinned};
 use crate::store::recorded::RecordingBrief;
+use crate::wav::header::{self as wav, Sound};
+use crate::wav::peaks::{A_SECOND, Meter, thinned};
 
 /// The operations on peaks.
 pub fn operations() -> Vec<Operation> {

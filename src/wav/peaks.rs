@@ -104,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::recording::header::{self, State};
+    use crate::wav::header::{self, State};
 
     fn sound(rate: u32, channels: u16, data_bytes: u32) -> Sound {
         let mut start = b"RIFF____WAVEfmt \x10\0\0\0\x01\0".to_vec();
