@@ -33,3 +33,4 @@ pub mod supervisor;
 pub mod telemetry;
 pub mod totp;
 pub mod transcription;
+pub mod wav;

@@ -15,6 +15,7 @@ mod connection;
 mod flood;
 mod load;
 mod process;
+mod storm;
 
 use connection::{Connection, Question};
 
@@ -131,6 +132,20 @@ enum Command {
         #[command(flatten)]
         load: Loop,
     },
+    /// Logins of many accounts at the same time, each tried again when it is told to, and what memory they cost.
+    Storm {
+        #[command(flatten)]
+        target: Target,
+        /// Accounts, one connection each: `bench-seller1` and so on.
+        #[arg(long, default_value_t = 500)]
+        logins: u32,
+        /// Of all of them.
+        #[arg(long)]
+        password: String,
+        /// How long each tries.
+        #[arg(long, default_value_t = 120.0)]
+        seconds: f64,
+    },
     /// Failed logins, of a name that exists and of names that do not, by turns: times must not tell.
     Logins {
         #[command(flatten)]
@@ -219,6 +234,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let ask = move |_, _| Question::of_seller(2, "/api/seller/dids");
             load::closed(&target, load, 200, ask).await
         }
+        Command::Storm {
+            target,
+            logins,
+            password,
+            seconds,
+        } => storm::storm(&target, logins, &password, seconds).await,
         Command::Logins { target, attempts } => logins(&target, attempts).await,
     }
 }

@@ -26,26 +26,18 @@ checked() {
 # row WHAT LINE: a line of the table of requests.
 row() { line "| $1 | $(value per_second "$2") | $(value p50_ms "$2") | $(value p99_ms "$2") | $(value max_ms "$2") | $(value errors "$2") |"; }
 
-bench_http() {
-    local out='' logs=10000000 seconds=8
-    while [ $# -gt 0 ]; do
-        case "$1" in
-            --out) out=$2 ;;
-            --logs) logs=$2 ;;
-            --seconds) seconds=$2 ;;
-            *) usage 2 ;;
-        esac
-        shift 2
-    done
+# http_start LOGS [COMMAND…]: builds, fills a database with so many calls and starts a daemon on it, by way of COMMAND if one is
+# given. Sets http, route, target, dir, url, daemon, biggest, victim, victims, filled, dids and the ports; wants token.
+http_start() {
+    local logs=$1 name n
+    shift
     cd "$REPO_ROOT" || exit
     say 'building (profile ci)'
     cargo build --quiet --profile ci --bin capconduit
-    local http route target goals=()
     http=$(build_generator http)
     route=$(build_generator route)
     target=$(dirname "$(dirname "$http")")
 
-    local dir url token=token-of-the-benchmark agi_port='' http_port='' ops_port='' name
     dir=$(mktemp -d "${TMPDIR:-/tmp}/capconduit-bench.XXXXXX")
     chmod 0711 "$dir"
     cleanup_push rm -rf "$dir"
@@ -76,7 +68,7 @@ listen = "127.0.0.1:$ops_port"
 TOML
     chmod 0600 "$dir/capconduit.toml"
     "$target/capconduit" migrate --config "$dir/capconduit.toml" >"$dir/migrate.log"
-    local filled=$SECONDS
+    filled=$SECONDS
     "$POSTGRES_BIN/psql" -X -q -v "logs=$logs" -d "$url" -f sql/bench/http.sql >"$dir/fill.log"
     filled=$((SECONDS - filled))
     # A hash like everybody's, of a password that nobody knows.
@@ -87,23 +79,38 @@ TOML
     postgres_stop "$dir/pg"
     # Measured as it would be run: nothing acknowledged that is not on the disk.
     postgres_start "$dir/pg" fsync=on shared_buffers=1GB
-    local biggest victim victims
     biggest=$(sql 'select count(*) from call_logs where user_id = 1')
     read -r victim victims < <(sql "select user_id || ' ' || count(*) from call_logs where user_id <> 1
         group by user_id order by abs(count(*) - 100000) limit 1")
 
     say 'starting the daemon'
-    "$target/capconduit" serve --config "$dir/capconduit.toml" >"$dir/daemon.log" 2>&1 &
-    local daemon=$!
+    "$@" "$target/capconduit" serve --config "$dir/capconduit.toml" >"$dir/daemon.log" 2>&1 &
+    daemon=$!
     cleanup_push stop_pid "$daemon"
     wait_for 20 'the daemon listens' port_open 127.0.0.1 "$http_port" || {
         tail -n 20 "$dir/daemon.log" >&2
         die 'the daemon did not start'
     }
-    local dids=() n
+    dids=()
     for n in 0000007 0001234 0003333 0005678 0009876; do
         dids+=(--did "+1555$n")
     done
+}
+
+bench_http() {
+    local out='' logs=10000000 seconds=8
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --out) out=$2 ;;
+            --logs) logs=$2 ;;
+            --seconds) seconds=$2 ;;
+            *) usage 2 ;;
+        esac
+        shift 2
+    done
+    local http route target goals=() dir url token=token-of-the-benchmark daemon biggest victim victims filled dids
+    local agi_port='' http_port='' ops_port='' n
+    http_start "$logs"
 
     line "# HTTP API benchmark"
     line ""
@@ -189,29 +196,18 @@ TOML
     line ""
     line "The deletion was answered after $(value ms "$b") ms; no record named the seller any more $(awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f", b - a - 1 }') s after its begin. Idle, p99 of routing was $(value p99_ms "$idle") ms."
 
-    say 'one seller floods'
-    line "| while one seller floods with 64 connections of statistics and 70 exports read at 16 KB/s | per second | p50 ms | p99 ms | worst ms | errors |"
-    line "| --- | --- | --- | --- | --- | --- |"
-    ask flood --seconds "$((seconds * 2 + 8))" >"$dir/flood" &
-    local flooding=$!
-    sleep 2
-    a=$(checked "$(ask list --connections 2 --seconds "$seconds")")
-    row "another seller's list of DIDs, 2 connections" "$a"
-    goal "another seller's list: p99 at most 100 ms" "$(value p99_ms "$a")" 100
-    b=$(calls "$seconds")
-    wait "$flooding"
-    line ""
-    line "The flood was answered: $(cat "$dir/flood"). Routing meanwhile, at 200 calls a second: p50 $(value p50_ms "$b") ms, p99 $(value p99_ms "$b") ms, $(value none "$b") without verdict; idle p99 $(value p99_ms "$idle") ms."
-    goal 'routing beside that flood: p99 at most 2 times the idle one' "$(ratio "$(value p99_ms "$b")" "$(value p99_ms "$idle")")" 2
-    line ""
+    print_report "$out"
+}
 
+# print_report FILE: the report, its table of goals in the place of GOALS; into FILE too, if that is a name.
+print_report() {
     local text goal_lines
     goal_lines=$(printf '%s\n' '| goal | measured |' '| --- | --- |' "${goals[@]}")
     # shellcheck disable=SC2154  # of bench.sh
     text=$(printf '%s\n' "${report[@]}")
     text=${text/GOALS/$goal_lines}
     printf '%s\n' "$text"
-    [ -z "$out" ] || write_section "$out" "$text"
+    [ -z "$1" ] || write_section "$1" "$text"
 }
 
 sql() { "$POSTGRES_BIN/psql" -X -q -At -v ON_ERROR_STOP=1 -d "$url" -c "$1"; }

@@ -14,7 +14,6 @@ use jiff::SignedDuration;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
-use super::header::State;
 use super::spool::{self, Found, Listing};
 use super::{Error, Places};
 use crate::clock;
@@ -24,6 +23,7 @@ use crate::storage::Key;
 use crate::store::Store;
 use crate::store::recordings::{RecordedAttempt, StoredFile, StoredRecording};
 use crate::telemetry::Chain;
+use crate::wav::header::State;
 
 /// Between two looks at the directory.
 const LOOK: Duration = Duration::from_millis(1_200);

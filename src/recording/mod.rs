@@ -6,7 +6,6 @@
 //! here can hold up or fail a call.
 
 pub mod collector;
-pub mod header;
 pub mod retention;
 mod spool;
 

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FlockOperation;
 
 use super::Error;
-use super::header::{self, State};
 use crate::digest;
 use crate::domain::{Leg, Stem};
 use crate::storage::open_regular;
+use crate::wav::header::{self, State};
 
 /// Names looked at in one go: bounds memory, not what is found in the end.
 const MOST_NAMES: usize = 100_000;

@@ -19,10 +19,16 @@ pub mod sql {
 }
 
 /// Which entries to read. What is `None` does not restrict.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AuditFilter<'a> {
-    /// Only those before this one.
-    pub before: Option<i64>,
+    /// `-at` or `at`.
+    pub sort: &'static str,
+    /// Only those after this one, in that order.
+    pub after: Option<i64>,
+    /// With this text in the actor's name, the id, the reason, or in what was there before or after.
+    pub text: Option<&'a str>,
+    /// Whether that is also looked for in accounts.
+    pub searches_accounts: bool,
     /// Of this tenant's things.
     pub user_id: Option<i32>,
     /// By this account or program.
@@ -95,7 +101,7 @@ impl AuditRow {
 }
 
 impl Store {
-    /// Entries of the audit log, newest first, `limit` at most.
+    /// Entries of the audit log in their order, `limit` at most.
     pub async fn audit_log(
         &self,
         reach: Reach,
@@ -103,11 +109,11 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<AuditRow>, Error> {
         let rows = self
-            .once(
+            .once_planned(
                 reach,
                 sql::LIST,
                 &[
-                    &filter.before,
+                    &filter.after,
                     &limit,
                     &filter.user_id,
                     &filter.actor,
@@ -116,6 +122,9 @@ impl Store {
                     &filter.action,
                     &filter.from,
                     &filter.to,
+                    &filter.sort,
+                    &filter.text,
+                    &filter.searches_accounts,
                 ],
             )
             .await?;
@@ -126,7 +135,7 @@ impl Store {
     pub async fn audit_total(&self, reach: Reach, filter: &AuditFilter<'_>) -> Result<i64, Error> {
         let nothing = None::<i64>;
         let rows = self
-            .once(
+            .once_planned(
                 reach,
                 sql::COUNT,
                 &[
@@ -139,6 +148,9 @@ impl Store {
                     &filter.action,
                     &filter.from,
                     &filter.to,
+                    &filter.sort,
+                    &filter.text,
+                    &filter.searches_accounts,
                 ],
             )
             .await?;

@@ -282,6 +282,7 @@ impl Store {
         &self,
         owner: UserId,
         text: Option<&str>,
+        sort: &str,
         (limit, offset): (i64, i64),
     ) -> Result<(Vec<AvailableClientRow>, i64), Error> {
         let reach = Reach::Tenant(owner);
@@ -290,7 +291,11 @@ impl Store {
             .await?;
         let total = counted.first().map_or(0, |row| row.get("total"));
         let rows = self
-            .once(reach, sql::AVAILABLE_CLIENTS, &[&text, &limit, &offset])
+            .once(
+                reach,
+                sql::AVAILABLE_CLIENTS,
+                &[&text, &limit, &offset, &sort],
+            )
             .await?;
         let clients: Result<_, Error> = rows
             .iter()

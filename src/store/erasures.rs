@@ -142,6 +142,19 @@ pub enum Unfit {
     NoKey,
 }
 
+/// Which requests, and in which order; what is `None` leaves all.
+#[derive(Debug)]
+pub struct ErasureFilter<'a> {
+    /// `-createdAt` or `createdAt`.
+    pub sort: &'static str,
+    /// After this one.
+    pub after: Option<i64>,
+    /// Of this state.
+    pub state: Option<&'a str>,
+    /// With this text in pseudonym, reason or error.
+    pub text: Option<&'a str>,
+}
+
 /// A request to be made.
 pub struct NewErasure<'a> {
     /// The account to be erased; `None`: a caller.
@@ -330,12 +343,21 @@ impl Store {
     /// A part of all requests, newest first.
     pub async fn erasures(
         &self,
-        before: Option<i64>,
-        state: Option<&str>,
+        filter: &ErasureFilter<'_>,
         limit: i64,
     ) -> Result<Vec<ErasureRow>, Error> {
         let rows = self
-            .once(Reach::Everything, sql::LIST, &[&before, &state, &limit])
+            .once_planned(
+                Reach::Everything,
+                sql::LIST,
+                &[
+                    &filter.after,
+                    &filter.state,
+                    &limit,
+                    &filter.sort,
+                    &filter.text,
+                ],
+            )
             .await?;
         let read = |row| ErasureRow::from_row(sql::LIST, row);
         rows.iter().map(read).collect()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::Row;
 
+use super::logs::CallFilter;
 use super::request::{Reach, Request};
 use super::rows::reader;
 use super::sql::Sql;
@@ -19,6 +20,7 @@ pub mod sql {
     crate::store::sql::statements! { "api/live";
         CAMPAIGN_NAME = "campaign_name",
         CALL_OWNER = "call_owner",
+        CHANGES = "changes",
         CHANNEL = "channel",
         CLIENT_NAMES = "client_names",
         DECISIONS = "decisions",
@@ -128,6 +130,8 @@ pub struct SeenCall {
     pub caller_number: Option<String>,
     /// Its campaign, if it has one.
     pub campaign_id: Option<CampaignId>,
+    /// The campaign's name, if it is still there.
+    pub campaign_name: Option<String>,
     /// When it was first seen.
     pub started_at: Timestamp,
     /// When it was refused, if nothing was offered since.
@@ -141,14 +145,39 @@ pub struct SeenCall {
 pub struct SeenAttempt {
     /// 1 for the first.
     pub attempt: i32,
+    /// The link.
+    pub link_id: LinkId,
     /// The client.
     pub client_id: ClientId,
+    /// The client's name, if it is still there.
+    pub client_name: Option<String>,
+    /// The endpoint dialled.
+    pub endpoint: String,
     /// When it was offered.
     pub offered_at: Timestamp,
     /// When it answered.
     pub answered_at: Option<Timestamp>,
     /// When that ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// A change of the catalogue, as the audit log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogueChange {
+    /// Its entry in the audit log.
+    pub audit_id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Account or program that made it.
+    pub actor: String,
+    /// The seller whose thing was changed.
+    pub user_id: Option<UserId>,
+    /// What was done.
+    pub action: String,
+    /// To what kind of thing.
+    pub object_type: String,
+    /// To which.
+    pub object_id: String,
 }
 
 /// A call that has ended.
@@ -175,6 +204,7 @@ impl SeenCall {
             did_number: get.column("incoming_did_number")?,
             caller_number: get.column("caller_id_num")?,
             campaign_id: get.column::<Option<i32>>("campaign_id")?.map(CampaignId),
+            campaign_name: get.column("campaign_name")?,
             started_at: get.column("started_at")?,
             refused_at: get.column("refused_at")?,
             attempts: Vec::new(),
@@ -190,7 +220,10 @@ impl SeenAttempt {
         };
         Ok(Some(Self {
             attempt,
+            link_id: LinkId(get.column("link_id")?),
             client_id: ClientId(get.column("client_id")?),
+            client_name: get.column("client_name")?,
+            endpoint: get.column("endpoint_id")?,
             offered_at: get.column("offered_at")?,
             answered_at: get.column("answered_at")?,
             ended_at: get.column("ended_at")?,
@@ -291,14 +324,12 @@ impl DecisionRow {
 /// Which calls under way are listed; what is `None` does not matter.
 #[derive(Debug, Default)]
 pub struct LiveFilter<'a> {
-    /// Those of this seller.
-    pub user_id: Option<i32>,
-    /// Those of this campaign.
-    pub campaign_id: Option<i32>,
-    /// Those that are with this client.
-    pub client_id: Option<i32>,
+    /// As of the log, but for what only ended calls have: statuses and words that were spoken. Durations are their ages.
+    pub calls: CallFilter,
     /// `routing`, `offered`, `talking` or `refused`.
     pub state: Option<&'a str>,
+    /// The oldest first.
+    pub oldest_first: bool,
 }
 
 /// The caller's channel of a call under way.
@@ -332,7 +363,8 @@ impl Store {
         filter: &LiveFilter<'_>,
         (limit, offset): (i64, i64),
     ) -> Result<(Vec<LiveCallRow>, i64), Error> {
-        let owner = reach.owner().or(filter.user_id);
+        let calls = &filter.calls;
+        let owner = reach.owner().or(calls.user_id);
         let rows = self
             .once(
                 reach,
@@ -341,9 +373,21 @@ impl Store {
                     &owner,
                     &limit,
                     &offset,
-                    &filter.campaign_id,
-                    &filter.client_id,
+                    &calls.campaign_id,
+                    &calls.client_id,
                     &filter.state,
+                    &calls.from,
+                    &calls.before,
+                    &calls.did_id,
+                    &calls.refusal_reason,
+                    &calls.did_number,
+                    &calls.caller,
+                    &calls.caller_is_prefix,
+                    &calls.min_duration,
+                    &calls.max_duration,
+                    &calls.text,
+                    &calls.digits,
+                    &filter.oldest_first,
                 ],
             )
             .await?;
@@ -461,6 +505,31 @@ impl Store {
             }
         }
         Ok(ended)
+    }
+
+    /// Changes of the catalogue since a moment, but for `known`.
+    pub async fn catalogue_changes(
+        &self,
+        since: Timestamp,
+        known: &[i64],
+    ) -> Result<Vec<CatalogueChange>, Error> {
+        let rows = self
+            .once(Reach::Everything, sql::CHANGES, &[&since, &known])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let get = reader(sql::CHANGES, row);
+                Ok(CatalogueChange {
+                    audit_id: get.column("audit_id")?,
+                    at: get.column("at")?,
+                    actor: get.column("actor")?,
+                    user_id: get.column::<Option<i32>>("user_id")?.map(UserId),
+                    action: get.column("action")?,
+                    object_type: get.column("object_type")?,
+                    object_id: get.column("object_id")?,
+                })
+            })
+            .collect()
     }
 
     /// The decisions about a call, in order; none where there is no such call.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::keyset::END_OF_TIME;
 use super::request::Reach;
 use super::rows::reader;
 use super::sql::Sql;
@@ -24,9 +25,6 @@ pub mod sql {
 }
 
 type Parameter = dyn ToSql + Sync;
-
-/// Later than any call: 9999-12-30, which every client can hold.
-const END_OF_TIME: Timestamp = Timestamp::constant(253_402_128_000, 0);
 
 /// Which calls are asked for; what is `None` leaves all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod internal;
 pub mod jobs;
 pub mod keys;
+pub mod keyset;
 pub mod links;
 pub mod live;
 pub mod logs;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
+use super::keyset::Keyset;
 use super::request::{Reach, Request};
 use super::rows::{reader, total_of};
 use super::sql::Sql;
@@ -136,8 +137,8 @@ pub struct RecordingRow {
 /// Which recordings; what is `None` leaves all.
 #[derive(Debug, Default)]
 pub struct RecordingFilter<'a> {
-    /// Made before this one.
-    pub before: Option<i64>,
+    /// With this text in the name of seller, campaign or files, in the reason it is held or in the remark.
+    pub text: Option<&'a str>,
     /// Of this state.
     pub state: Option<&'a str>,
     /// Held, or not.
@@ -233,10 +234,11 @@ impl Store {
         rows.first().map(CallRecording::from_row).transpose()
     }
 
-    /// A part of all recordings, newest first.
+    /// A part of all recordings in an order.
     pub async fn recordings(
         &self,
         filter: &RecordingFilter<'_>,
+        order: &Keyset,
         limit: i64,
     ) -> Result<Vec<RecordingRow>, Error> {
         let rows = self
@@ -244,7 +246,7 @@ impl Store {
                 Reach::Everything,
                 sql::LIST,
                 &[
-                    &filter.before,
+                    &order.id,
                     &filter.state,
                     &filter.held,
                     &filter.user_id,
@@ -252,6 +254,10 @@ impl Store {
                     &filter.call_id,
                     &filter.from,
                     &filter.to,
+                    &order.sort,
+                    &order.time,
+                    &order.number,
+                    &filter.text,
                     &limit,
                 ],
             )
@@ -262,13 +268,13 @@ impl Store {
 
     /// How many recordings a filter leaves.
     pub async fn recordings_total(&self, filter: &RecordingFilter<'_>) -> Result<i64, Error> {
-        let nothing = None::<i64>;
+        let (nothing, order) = (None::<i64>, Keyset::whole("-id"));
         let rows = self
             .once_planned(
                 Reach::Everything,
                 sql::COUNT,
                 &[
-                    &nothing,
+                    &order.id,
                     &filter.state,
                     &filter.held,
                     &filter.user_id,
@@ -276,6 +282,10 @@ impl Store {
                     &filter.call_id,
                     &filter.from,
                     &filter.to,
+                    &order.sort,
+                    &order.time,
+                    &order.number,
+                    &filter.text,
                     &nothing,
                 ],
             )

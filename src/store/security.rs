@@ -54,8 +54,12 @@ pub struct SecurityEvent {
 /// Which events to read. What is `None` does not restrict.
 #[derive(Debug, Default)]
 pub struct SecurityFilter<'a> {
-    /// Only those before this one.
-    pub before: Option<i64>,
+    /// `-at` or `at`.
+    pub sort: &'static str,
+    /// Only those after this one, in that order.
+    pub after: Option<i64>,
+    /// With this text in names, ids and details, and where they are shown in address and program.
+    pub text: Option<&'a str>,
     /// Concerning this seller.
     pub user_id: Option<i32>,
     /// By this account.
@@ -116,7 +120,7 @@ impl Store {
         Ok(())
     }
 
-    /// Events, newest first, `limit` at most.
+    /// Events in their order, `limit` at most.
     pub async fn security_events(
         &self,
         reach: Reach,
@@ -128,7 +132,7 @@ impl Store {
                 reach,
                 sql::LIST,
                 &[
-                    &filter.before,
+                    &filter.after,
                     &limit,
                     &filter.user_id,
                     &filter.actor_id,
@@ -139,6 +143,8 @@ impl Store {
                     &filter.address,
                     &filter.seen_by_staff,
                     &filter.own,
+                    &filter.sort,
+                    &filter.text,
                 ],
             )
             .await?;

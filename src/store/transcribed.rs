@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
+use super::keyset::Keyset;
 use super::request::{Reach, Request};
 use super::rows::{reader, total_of};
 use super::sql::Sql;
@@ -81,8 +82,8 @@ pub struct JobRow {
 /// Which jobs; what is `None` leaves all.
 #[derive(Debug, Default)]
 pub struct JobFilter<'a> {
-    /// Made before this one.
-    pub before: Option<i64>,
+    /// With this text in the name of seller or daemon, or in the error.
+    pub text: Option<&'a str>,
     /// Of this state.
     pub state: Option<&'a str>,
     /// In this language.
@@ -294,10 +295,11 @@ impl Store {
             .collect()
     }
 
-    /// A part of all jobs, newest first.
+    /// A part of all jobs in an order.
     pub async fn transcription_jobs(
         &self,
         filter: &JobFilter<'_>,
+        order: &Keyset,
         limit: i64,
     ) -> Result<Vec<JobRow>, Error> {
         let rows = self
@@ -305,11 +307,15 @@ impl Store {
                 Reach::Everything,
                 sql::JOBS,
                 &[
-                    &filter.before,
+                    &order.id,
                     &filter.state,
                     &filter.language,
                     &filter.user_id,
                     &filter.call_id,
+                    &order.sort,
+                    &order.time,
+                    &order.number,
+                    &filter.text,
                     &limit,
                 ],
             )
@@ -320,17 +326,21 @@ impl Store {
 
     /// How many jobs a filter leaves.
     pub async fn transcription_jobs_total(&self, filter: &JobFilter<'_>) -> Result<i64, Error> {
-        let nothing = None::<i64>;
+        let (nothing, order) = (None::<i64>, Keyset::whole("-id"));
         let rows = self
             .once_planned(
                 Reach::Everything,
                 sql::COUNT_JOBS,
                 &[
-                    &nothing,
+                    &order.id,
                     &filter.state,
                     &filter.language,
                     &filter.user_id,
                     &filter.call_id,
+                    &order.sort,
+                    &order.time,
+                    &order.number,
+                    &filter.text,
                     &nothing,
                 ],
             )

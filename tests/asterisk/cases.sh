@@ -706,7 +706,11 @@ CONF
 
 # A call centre that registers, and strangers who would like to.
 case_registering() {
-    local phone_port verdict
+    local phone_port verdict like_another
+    like_another="with c as (insert into clients (client_identifier, name, status, registers) values ('q_phone', 'Q', 'active', true)
+            returning id),
+        e as (insert into pjsip_endpoints (id, client_id, aors, context) select 'q_phone', id, 'q_phone', 'capconduit-none' from c)
+        insert into pjsip_aors (id, client_id, contact) select 'q_phone', id, '' from c returning id"
     sql "update clients set registers = true where client_identifier = 'q-phone';
          update pjsip_aors set contact = '' where id = 'q-phone';
          insert into pjsip_auths (id, client_id, auth_type, username, password)
@@ -745,6 +749,16 @@ case_registering() {
     expect 'a registered call centre is not dialled' sql_is eligible "$verdict"
     eventually 5 'both calls are logged' sql_is 'q-fixed q-phone' \
         "select string_agg(c.client_identifier, ' ' order by l.id) from call_logs l join clients c on c.id = l.client_id"
+
+    # Asterisk looks for contacts with LIKE: as q_phone it would find those of q-phone. So that name does not register.
+    expect 'a call centre may register with a name that Asterisk takes for another' [ -z "$(sql "$like_another" 2>/dev/null)" ]
+    sql 'alter table clients disable trigger clients_registered_name' >/dev/null
+    expect 'the refusal is not what kept the name away' [ -n "$(sql "$like_another")" ]
+    sql 'alter table clients enable trigger clients_registered_name' >/dev/null
+    cli pjsip show aor q_phone >"$LAB/mixed-up.log"
+    note "$(cat "$LAB/mixed-up.log")"
+    expect 'Asterisk mixes up no names any more: they need not be refused' grep -q 'Contact:.*q-phone@127.0.0.4' "$LAB/mixed-up.log"
+    sql "delete from clients where client_identifier = 'q_phone'" >/dev/null
 
     # Its name in From opens nothing, as before.
     merged_dials q-phone

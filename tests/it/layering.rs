@@ -8,11 +8,12 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     Some(match module {
         "domain" => &["domain"],
         "clock" | "digest" | "password" | "sealing" | "shares" | "totp" | "telemetry"
-        | "metrics" | "supervisor" | "config" => match module {
+        | "metrics" | "supervisor" | "config" | "wav" => match module {
             "supervisor" => &["supervisor", "telemetry"],
             "telemetry" => &["telemetry", "config"],
             "config" => &["config", "domain"],
             "metrics" => &["metrics"],
+            "wav" => &["wav"],
             _ => LEAVES,
         },
         "store" => &["store", "digest", "domain", "metrics", "telemetry"],
@@ -32,6 +33,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "clock",
             "metrics",
             "telemetry",
+            "wav",
         ],
         "transcription" => &[
             "transcription",
@@ -57,6 +59,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
             "supervisor",
             "telemetry",
             "totp",
+            "wav",
         ],
         _ => return None,
     })

@@ -5,11 +5,13 @@ with ended as (
     union
     select call_id from calls where ended_at >= $2 and call_id <> all ($3::bigint[])
 )
-select c.call_id, c.user_id, c.incoming_did_number, c.caller_id_num, c.campaign_id, c.started_at,
+select c.call_id, c.user_id, c.incoming_did_number, c.caller_id_num, c.campaign_id, m.name as campaign_name, c.started_at,
        c.refused_at, c.ended_at as call_ended_at, l.call_status, l.refusal_reason, l.client_id as last_client_id,
-       a.attempt, a.client_id, a.offered_at, a.answered_at, a.ended_at
+       a.attempt, a.link_id, a.client_id, cl.name as client_name, a.endpoint_id, a.offered_at, a.answered_at, a.ended_at
 from ended e
 join calls c on c.call_id = e.call_id
 left join call_logs l on l.id = c.call_id and l.timestamp_start = c.started_at
 left join call_attempts_recent a on a.call_id = c.call_id
+left join campaigns m on m.id = c.campaign_id
+left join clients cl on cl.id = a.client_id
 order by c.call_id, a.attempt

@@ -1,5 +1,5 @@
 -- Calls counted by $18, and within that by $20 unless that is null: campaign, client, did, link, user, status, reason,
--- hangup_cause, weekday_hour, or the hour, day, week or month they began in the zone $21; at most $19 groups, those by
+-- hangup_cause, weekday_hour, or the minute, hour, day, week or month they began in the zone $21; at most $19 groups, those by
 -- time in their order, others the busiest first. A call counts as answered, refused or abandoned by its status, and as
 -- failed if it is none of these. $22: also how long callers waited for an answer, and how many callers there were.
 -- $1 seller; $2 from, $3 before; $4 campaign, $5 DID, $6 client; $7 statuses; $8 refusal reason; $9 dialled
@@ -12,14 +12,14 @@ with grouped as (
                 when 'hangup_cause' then l.hangup_cause_code end as id1,
            case $18::text when 'status' then l.call_status::text when 'reason' then l.refusal_reason
                 when 'weekday_hour' then to_char(l.timestamp_start at time zone $21::text, 'ID-HH24') end as key1,
-           case when $18::text in ('hour', 'day', 'week', 'month')
+           case when $18::text in ('minute', 'hour', 'day', 'week', 'month')
                 then date_trunc($18::text, l.timestamp_start, $21::text) end as at1,
            case $20::text when 'campaign' then l.campaign_id when 'client' then l.client_id when 'did' then l.did_id
                 when 'link' then l.campaign_client_setting_id when 'user' then l.user_id
                 when 'hangup_cause' then l.hangup_cause_code end as id2,
            case $20::text when 'status' then l.call_status::text when 'reason' then l.refusal_reason
                 when 'weekday_hour' then to_char(l.timestamp_start at time zone $21::text, 'ID-HH24') end as key2,
-           case when $20::text in ('hour', 'day', 'week', 'month')
+           case when $20::text in ('minute', 'hour', 'day', 'week', 'month')
                 then date_trunc($20::text, l.timestamp_start, $21::text) end as at2,
            count(*) as calls,
            count(*) filter (where l.call_status = 'ANSWERED') as answered,

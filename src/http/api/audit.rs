@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::access::{Access, Caller};
 use super::callers::CallersShown;
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark, TOTAL};
+use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
 use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
@@ -32,7 +32,7 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Seller)
             .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
+            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first unless sorted otherwise.")
             .problems(&[400]),
         Operation::get("/api/admin/audit", "listAllAudit", list)
             .heavy()
@@ -46,13 +46,30 @@ pub fn operations() -> Vec<Operation> {
                 ParameterKind::Integer,
                 "Only changes of this seller's things.",
             )])
-            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first.")
+            .answers::<ListPart<AuditEntry>>(200, "Changes, newest first unless sorted otherwise.")
             .problems(&[400]),
     ]
 }
 
-const FILTERS: [Parameter; 9] = [
+/// Orders of the audit log and of security events.
+pub(super) const SORTS: &[&str] = &["-at", "at"];
+
+/// The order of the audit log and of security events.
+pub(super) const SORT: Parameter = parameter(
+    "sort",
+    ParameterKind::Choice(SORTS),
+    "Newest first unless given; without the minus oldest first.",
+);
+
+const FILTERS: [Parameter; 11] = [
     TZ,
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only changes with this text in the actor's name, the id, the reason, `before` or `after`, at most 100 \
+         characters.",
+    ),
+    SORT,
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -154,9 +171,15 @@ async fn list(
 ) -> Result<Json<ListPart<AuditEntry>>, Problem> {
     let per_page = query.per_page(50)?;
     let callers = CallersShown::to(&api, &caller).await?;
+    callers.check_search(&api, &caller, &query)?;
     let (from, to) = days(&query, &zone(&query)?)?;
+    let order = Ordered::read(&query, Mark::AUDIT, SORTS)?;
     let filter = AuditFilter {
-        before: cursor::read_id(&query, Mark::AUDIT)?,
+        sort: order.sort,
+        after: order.after.map(|place| place.id),
+        text: query.checked("q", 100)?,
+        // Staff is not shown what stands in accounts, and does not find it.
+        searches_accounts: caller.role != Role::Staff,
         user_id: match caller.role {
             Role::User => Some(caller.user_id.0),
             Role::Admin | Role::Staff => query.only_id("user_id")?,
@@ -172,7 +195,8 @@ async fn list(
     let rows = api
         .store
         .audit_log(caller.reach(), &filter, per_page + 1)
-        .await?;
+        .await
+        .map_err(logs::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.audit_total(caller.reach(), &filter).await;
         Some(total.map_err(logs::too_slow)?)
@@ -183,7 +207,7 @@ async fn list(
         rows,
         per_page,
         total,
-        |row| cursor::after_id(Mark::AUDIT, row.audit_id),
+        |row| order.next(Place::of_id(row.audit_id)),
         |row| AuditEntry::of(row, &caller, callers),
     )))
 }

@@ -164,7 +164,14 @@ pub(super) const INT4: i64 = i32::MAX as i64;
 /// Most clients on a page of those that may be linked.
 const MOST_AVAILABLE_CLIENTS: i64 = 500;
 
-const AVAILABLE: [Parameter; 3] = [
+const AVAILABLE_SORTS: &[&str] = &["name", "-name", "clientIdentifier", "-clientIdentifier"];
+
+const AVAILABLE: [Parameter; 4] = [
+    parameter(
+        "sort",
+        ParameterKind::Choice(AVAILABLE_SORTS),
+        "The order; with a minus the other way round. By name unless given.",
+    ),
     parameter(
         "q",
         ParameterKind::Text,
@@ -577,9 +584,10 @@ async fn available_clients(
 ) -> Result<Response, Problem> {
     let page = query.page_of(MOST_AVAILABLE_CLIENTS, MOST_AVAILABLE_CLIENTS)?;
     let text = query.checked("q", 100)?;
+    let sort = query.choice("sort", AVAILABLE_SORTS)?.unwrap_or("name");
     let (clients, total) = api
         .store
-        .available_clients(caller.user_id, text, page.bounds())
+        .available_clients(caller.user_id, text, sort, page.bounds())
         .await?;
     let clients: Vec<_> = clients.into_iter().map(ClientBrief::of).collect();
     let total = [("x-total-count", total.to_string())];

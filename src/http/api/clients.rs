@@ -677,7 +677,8 @@ async fn update(
                 registers: change.register,
             },
         )
-        .await?;
+        .await
+        .map_err(refused)?;
     written.write(&request, id).await?;
     let row = request.client(id).await?.ok_or_else(Problem::internal)?;
     registration::check(&row, change.register, password.as_deref())?;
@@ -749,10 +750,14 @@ impl Pjsip {
             Some(given) => Some(given.upon(identifier, endpoint, contexts)?),
             None => endpoint.cloned(),
         };
-        let new_aor = match given.aor {
+        let mut new_aor = match given.aor {
             Some(given) => Some(given.upon(identifier, aor, registers)?),
-            None => None,
+            None => aor.cloned(),
         };
+        // Else a daemon of a version before registrations would go on dialling a place where nobody is.
+        if registers && let Some(aor) = &mut new_aor {
+            aor.contact.clear();
+        }
         let credentials = match (given.auth, auth) {
             (None, _) | (Some(None), None) => Credentials::Stay,
             (Some(None), Some(present)) => {
@@ -891,6 +896,16 @@ impl GivenAor {
         present: Option<&AorRow>,
         registers: bool,
     ) -> Result<AorRow, Problem> {
+        if registers
+            && let Some(contact) = &self.contact
+            && present.is_none_or(|present| present.contact != *contact)
+        {
+            return Err(pjsip_field(
+                "aor",
+                "contact",
+                "Leave it out: this client registers, and is where it registered from.",
+            ));
+        }
         let mut row = match present {
             Some(present) => present.clone(),
             None => AorRow {
@@ -979,6 +994,7 @@ fn refused(error: store::Error) -> Problem {
         Some(Broken::Unique("clients_client_identifier_key")) => {
             taken(Code::ClientIdentifierTaken, "clientIdentifier")
         }
+        Some(Broken::Unique("clients_registered_name")) => registration::mixed_up(),
         Some(Broken::Unique("pjsip_endpoints_pkey")) => taken(Code::EndpointTaken, "endpoint id"),
         Some(Broken::Unique("pjsip_aors_pkey")) => taken(Code::AorTaken, "address id"),
         Some(Broken::Unique("pjsip_auths_pkey")) => taken(Code::AuthTaken, "auth id"),

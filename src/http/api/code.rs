@@ -226,6 +226,8 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable", [416];
     /// The `Idempotency-Key` came with another request before.
     IdempotencyKeyReused = "idempotency_key_reused", [422];
+    /// The file of the recording is no WAV file of 16-bit samples.
+    RecordingUnreadable = "recording_unreadable", [422];
     /// This server takes changes only with `If-Match`.
     IfMatchRequired = "if_match_required", [428];
     /// Too many requests; `Retry-After` says when to go on.

@@ -5,12 +5,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::code::Code;
 use super::query::{Parameter, ParameterKind, Query, parameter};
 use super::{Problem, trace};
+use crate::store::keyset::Keyset;
 
 /// Begins at the beginning, in any list.
 pub const START: &str = "start";
@@ -81,6 +83,112 @@ pub fn after_id(mark: Mark, id: i64) -> String {
 /// The id of the row that a list by id goes on after.
 pub fn read_id(query: &Query, mark: Mark) -> Result<Option<i64>, Problem> {
     Ok(read(query, mark)?.map(i64::from_be_bytes))
+}
+
+/// The order asked for of a list by cursor, and the place it goes on from.
+///
+/// The first of its orders is the list's own, by id alone: its cursors hold nothing else. In another order many rows may
+/// have the same key, so a place is a key and an id, and the key is never null: statements say what stands for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered {
+    mark: Mark,
+    /// As the query parameter `sort`, and the statement, write it.
+    pub sort: &'static str,
+    nth: u8,
+    /// The row after which it goes on; none: from the beginning.
+    pub after: Option<Place>,
+}
+
+/// A row's place in an order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// What it is ordered by: a number, or microseconds since 1970. 0 where that is the id.
+    pub key: i64,
+    /// Its id.
+    pub id: i64,
+}
+
+impl Place {
+    /// In an order by id alone, or with no other key.
+    pub fn of_id(id: i64) -> Self {
+        Self { key: 0, id }
+    }
+
+    /// In an order by time.
+    pub fn of_time(at: Timestamp, id: i64) -> Self {
+        Self {
+            key: at.as_microsecond(),
+            id,
+        }
+    }
+}
+
+impl Ordered {
+    /// Reads `sort`, one of these orders, and `cursor`.
+    pub fn read(
+        query: &Query,
+        mark: Mark,
+        sorts: &'static [&'static str],
+    ) -> Result<Self, Problem> {
+        let asked = query.choice("sort", sorts)?;
+        let nth = asked.and_then(|asked| sorts.iter().position(|sort| *sort == asked));
+        let nth = nth.unwrap_or(0);
+        let mut ordered = Self {
+            mark,
+            sort: sorts[nth],
+            nth: nth as u8,
+            after: None,
+        };
+        ordered.after = if nth == 0 {
+            read_id(query, mark)?.map(|id| Place { key: 0, id })
+        } else {
+            read::<17>(query, mark)?
+                .map(|place| ordered.place(place).ok_or_else(bad))
+                .transpose()?
+        };
+        Ok(ordered)
+    }
+
+    fn place(&self, bytes: [u8; 17]) -> Option<Place> {
+        let (key, id) = bytes[1..].split_at(8);
+        (bytes[0] == self.nth).then_some(Place {
+            key: i64::from_be_bytes(key.try_into().ok()?),
+            id: i64::from_be_bytes(id.try_into().ok()?),
+        })
+    }
+
+    /// What it is ordered by, whichever way round.
+    pub fn field(&self) -> &'static str {
+        self.sort.trim_start_matches('-')
+    }
+
+    /// For a statement: of these fields the key is a time, of others a number.
+    pub fn keyset(&self, times: &[&str]) -> Result<Keyset, Problem> {
+        let mut keyset = Keyset::whole(self.sort);
+        let Some(place) = self.after else {
+            return Ok(keyset);
+        };
+        keyset.id = Some(place.id);
+        if times.contains(&self.field()) {
+            // Cursors are the client's: what is no time is none of ours.
+            let time = Timestamp::from_microsecond(place.key).map_err(|_| bad())?;
+            keyset.time = Some(time);
+        } else {
+            keyset.number = Some(place.key);
+        }
+        Ok(keyset)
+    }
+
+    /// Leads on after a row.
+    pub fn next(&self, place: Place) -> String {
+        if self.nth == 0 {
+            return after_id(self.mark, place.id);
+        }
+        let mut bytes = vec![self.nth];
+        bytes.extend(place.key.to_be_bytes());
+        bytes.extend(place.id.to_be_bytes());
+        write(self.mark, &bytes)
+    }
 }
 
 /// A part of a list that is read by cursor.
@@ -155,6 +263,30 @@ mod tests {
         for text in ["x", "AAAA", "4711", &format!("{cursor}A")] {
             let query = Query::parse(&format!("cursor={text}"));
             assert!(read_id(&query, Mark::AUDIT).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_for_one_order() {
+        const SORTS: &[&str] = &["-id", "id", "priority"];
+        let read = |query: &str| Ordered::read(&Query::parse(query), Mark::JOBS, SORTS);
+        let place = Place { key: -7, id: 4711 };
+        let first = read("").expect("the list's own order");
+        let by_priority = read("sort=priority").expect("another order");
+        assert_eq!((first.sort, first.after), ("-id", None));
+        assert_eq!(first.next(place), after_id(Mark::JOBS, 4711));
+        let next = by_priority.next(place);
+        let again = read(&format!("sort=priority&cursor={next}")).expect("its cursor");
+        assert_eq!((again.sort, again.after), ("priority", Some(place)));
+        let start = read("sort=priority&cursor=start").expect("the beginning");
+        assert_eq!(start.after, None);
+        for bad in [
+            format!("cursor={next}"),
+            format!("sort=id&cursor={next}"),
+            format!("sort=priority&cursor={}", first.next(place)),
+            "sort=name".to_owned(),
+        ] {
+            assert!(read(&bad).is_err(), "{bad}");
         }
     }
 

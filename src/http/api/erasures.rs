@@ -3,7 +3,7 @@
 //! Invariant: the number that is to be erased is kept nowhere, neither in the request nor in the audit log.
 
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark};
+use super::cursor::{ListPart, Mark, Ordered, Place};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -20,7 +20,9 @@ use super::operation::Operation;
 use super::query::{Id, Ids, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem};
 use crate::domain::UserId;
-use crate::store::erasures::{ErasureRow, NewErasure, STATES, Sought, Unfit, is_erasable};
+use crate::store::erasures::{
+    ErasureFilter, ErasureRow, NewErasure, STATES, Sought, Unfit, is_erasable,
+};
 use crate::store::request::{Change, Request};
 
 /// The operations on erasures.
@@ -43,7 +45,7 @@ pub fn operations() -> Vec<Operation> {
         Operation::get(ALL, "listErasures", list)
             .tagged("erasures", "List erasures")
             .query(&FILTERS)
-            .answers::<ListPart<Erasure>>(200, "Requests with their reports, newest first.")
+            .answers::<ListPart<Erasure>>(200, "Requests with their reports, newest first unless sorted otherwise.")
             .problems(&[400]),
         Operation::get("/api/admin/erasures/{id}", "getErasure", read)
             .tagged("erasures", "Read the report of an erasure")
@@ -100,7 +102,19 @@ static SELLER_ERASURE: Form = Form {
     at_least_one: false,
 };
 
-const FILTERS: [Parameter; 3] = [
+const SORTS: &[&str] = &["-createdAt", "createdAt"];
+
+const FILTERS: [Parameter; 5] = [
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only those with this text in pseudonym, reason or error, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "Newest first unless given; without the minus oldest first.",
+    ),
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -337,15 +351,20 @@ async fn read(State(api): State<Api>, Ids([id]): Ids<1>) -> Result<Json<Erasure>
 
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Erasure>>, Problem> {
     let per_page = query.per_page(50)?;
-    let before = cursor::read_id(&query, Mark::ERASURES)?;
-    let state = query.choice("state", &STATES)?;
+    let order = Ordered::read(&query, Mark::ERASURES, SORTS)?;
+    let filter = ErasureFilter {
+        sort: order.sort,
+        after: order.after.map(|place| place.id),
+        state: query.choice("state", &STATES)?,
+        text: query.checked("q", 100)?,
+    };
     // One more than asked for tells whether there is another page.
-    let rows = api.store.erasures(before, state, per_page + 1).await?;
+    let rows = api.store.erasures(&filter, per_page + 1).await?;
     Ok(Json(ListPart::of(
         rows,
         per_page,
         None,
-        |row| cursor::after_id(Mark::ERASURES, row.erasure_id),
+        |row| order.next(Place::of_id(row.erasure_id)),
         Erasure::of,
     )))
 }

@@ -35,7 +35,7 @@ use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{Role, UserId};
 use crate::http::Ending;
-use crate::store::live::{EndedCall, SeenAttempt, SeenCall};
+use crate::store::live::{CatalogueChange, EndedCall, SeenAttempt, SeenCall};
 use crate::store::{self, Store};
 use crate::telemetry::Chain;
 
@@ -51,9 +51,11 @@ pub fn operations() -> Vec<Operation> {
             .about(
                 "Server-sent events; sellers get those of their calls, staff and administrators all. First \
                  `snapshot` with `calls` under way, then `call.started`, `call.offered`, `call.answered` and \
-                 `call.ended`, each with JSON: `callId`, `did`, `callerNumber`, `campaignId`, `clientId`, \
-                 `attempt`, `status`, `reason`, `at`, as far as they apply. Events come within a second, \
-                 from all daemons on the database.\n\n\
+                 `call.ended`, each with JSON: `callId`, `did`, `callerNumber`, `campaignId`, `campaignName`, `clientId`, \
+                 `clientName`, `linkId`, `endpoint`, `attempt`, `status`, `reason`, `at`, as far as they apply. \
+                 `catalogue.changed` tells that a DID, campaign, link, client or account was changed, and by whom: read it \
+                 again. Sellers get it of what is theirs. Events come within a second, from all daemons on the \
+                 database.\n\n\
                  Who reads too slowly gets `lagged` with the number of events `missed`, then a new \
                  `snapshot`. The header Last-Event-ID is ignored: after a new connection the snapshot tells \
                  what is under way, the log what has ended. A comment every 15 seconds shows that the \
@@ -70,6 +72,7 @@ pub fn operations() -> Vec<Operation> {
                     ("call.offered", SchemaGenerator::subschema_for::<Told<'static>>),
                     ("call.answered", SchemaGenerator::subschema_for::<Told<'static>>),
                     ("call.ended", SchemaGenerator::subschema_for::<Told<'static>>),
+                    ("catalogue.changed", SchemaGenerator::subschema_for::<Changed<'static>>),
                     ("lagged", SchemaGenerator::subschema_for::<Lagged>),
                 ],
             ),
@@ -116,10 +119,24 @@ struct Told<'a> {
     did: &'a str,
     caller_number: Option<&'a str>,
     campaign_id: Option<i32>,
+    /// Null once the campaign is deleted.
+    campaign_name: Option<&'a str>,
     /// Whom it was offered to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i32")]
     client_id: Option<i32>,
+    /// Left out once the client is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    client_name: Option<&'a str>,
+    /// The link of campaign and client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i32")]
+    link_id: Option<i32>,
+    /// What is dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    endpoint: Option<&'a str>,
     /// From 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i32")]
@@ -153,6 +170,21 @@ struct Snapshot<'a> {
     at: Moment,
 }
 
+/// That something of the catalogue was changed.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "CatalogueChanged")]
+struct Changed<'a> {
+    #[schemars(with = "words::AuditObject")]
+    object_type: &'a str,
+    object_id: &'a str,
+    #[schemars(with = "words::AuditAction")]
+    action: &'a str,
+    /// Account or program that changed it.
+    actor: &'a str,
+    at: Moment,
+}
+
 /// That events were left out; a snapshot follows.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "EventsMissed")]
@@ -168,11 +200,26 @@ impl<'a> Told<'a> {
             did: &call.did_number,
             caller_number: call.caller_number.as_deref(),
             campaign_id: call.campaign_id.map(|id| id.0),
+            campaign_name: call.campaign_name.as_deref(),
             client_id: None,
+            client_name: None,
+            link_id: None,
+            endpoint: None,
             attempt: None,
             status: None,
             reason: None,
             at: Moment(at),
+        }
+    }
+
+    /// With whom it is, or was.
+    fn with(self, attempt: &'a SeenAttempt) -> Self {
+        Self {
+            client_id: Some(attempt.client_id.0),
+            client_name: attempt.client_name.as_deref(),
+            link_id: Some(attempt.link_id.0),
+            endpoint: Some(&attempt.endpoint),
+            ..self
         }
     }
 
@@ -191,6 +238,8 @@ struct Calls {
     under_way: BTreeMap<i64, SeenCall>,
     /// Calls whose end was told, or lies before the first look; with their end.
     ended: HashMap<i64, Timestamp>,
+    /// Changes of the catalogue that were told, or lie before the first look; with their times.
+    changed: HashMap<i64, Timestamp>,
 }
 
 impl Calls {
@@ -214,20 +263,46 @@ impl Calls {
             // The end may have come after the look at those under way.
             let seen = self.under_way.remove(&id).or_else(|| before.remove(&id));
             changes(seen.as_ref(), &end.call, &mut news);
+            let told = Told::of(&end.call, end.ended_at);
+            let mut attempts = end.call.attempts.iter().rev();
+            let told = match attempts.find(|a| Some(a.client_id) == end.client_id) {
+                Some(last) => told.with(last),
+                None => told,
+            };
             let told = Told {
                 client_id: end.client_id.map(|id| id.0),
                 status: end.status.as_deref(),
                 reason: end.reason.as_deref(),
-                ..Told::of(&end.call, end.ended_at)
+                ..told
             };
             news.push(told.happening("call.ended", end.call.user_id));
         }
         news
     }
 
-    /// Forgets ends that no look finds any more.
+    /// Takes over changes of the catalogue and returns the news of them.
+    fn changed(&mut self, changes: Vec<CatalogueChange>) -> Vec<Happening> {
+        let news = changes.into_iter().filter_map(|change| {
+            let known = self.changed.insert(change.audit_id, change.at).is_some();
+            (!known).then(|| Happening {
+                event: "catalogue.changed",
+                user_id: change.user_id,
+                data: json!(Changed {
+                    object_type: &change.object_type,
+                    object_id: &change.object_id,
+                    action: &change.action,
+                    actor: &change.actor,
+                    at: Moment(change.at),
+                }),
+            })
+        });
+        news.collect()
+    }
+
+    /// Forgets ends and changes that no look finds any more.
     fn forget_before(&mut self, since: Timestamp) {
         self.ended.retain(|_, ended_at| *ended_at >= since);
+        self.changed.retain(|_, at| *at >= since);
     }
 
     /// Those under way, as far as they are the business of a listener.
@@ -255,9 +330,8 @@ fn changes(before: Option<&SeenCall>, call: &SeenCall, news: &mut Vec<Happening>
         });
         let told = |event, at| {
             let told = Told {
-                client_id: Some(attempt.client_id.0),
                 attempt: Some(attempt.attempt),
-                ..Told::of(call, at)
+                ..Told::of(call, at).with(attempt)
             };
             told.happening(event, call.user_id)
         };
@@ -278,10 +352,13 @@ fn summary(call: &SeenCall) -> UnderWay<'_> {
         None if call.refused_at.is_some() => CallState::Refused,
         None => CallState::Routing,
     };
-    let told = Told {
-        client_id: open.map(|a| a.client_id.0),
-        attempt: open.map(|a| a.attempt),
-        ..Told::of(call, call.started_at)
+    let told = Told::of(call, call.started_at);
+    let told = match open {
+        Some(attempt) => Told {
+            attempt: Some(attempt.attempt),
+            ..told.with(attempt)
+        },
+        None => told,
     };
     UnderWay { told, state }
 }
@@ -479,7 +556,7 @@ async fn look(
 ) -> Result<(), store::Error> {
     let since = last_look.unwrap_or(now) - OVERLAP;
     let under_way = hub.store.calls_seen().await?;
-    let (gone, known) = {
+    let (gone, known, changes) = {
         let mut board = hub.board();
         board.calls.forget_before(since);
         let calls = &board.calls;
@@ -495,11 +572,14 @@ async fn look(
             .filter(|id| !is_there(id))
             .collect();
         let known: Vec<i64> = calls.ended.keys().copied().collect();
-        (gone, known)
+        let changes: Vec<i64> = calls.changed.keys().copied().collect();
+        (gone, known, changes)
     };
     let ended = hub.store.calls_ended(&gone, since, &known).await?;
+    let changes = hub.store.catalogue_changes(since, &changes).await?;
     let mut board = hub.board();
-    let news = board.calls.advance(under_way, ended);
+    let mut news = board.calls.advance(under_way, ended);
+    news.extend(board.calls.changed(changes));
     if last_look.is_none() {
         // All that was before anybody listened.
         hub.ready.send_replace(true);
@@ -688,7 +768,7 @@ async fn events(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CallId, ClientId};
+    use crate::domain::{CallId, ClientId, LinkId};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
@@ -701,6 +781,7 @@ mod tests {
             did_number: "+18005550100".to_owned(),
             caller_number: None,
             campaign_id: None,
+            campaign_name: None,
             started_at: at(id),
             refused_at: None,
             attempts: vec![],
@@ -713,7 +794,10 @@ mod tests {
         }
         call.attempts.push(SeenAttempt {
             attempt,
+            link_id: LinkId(attempt + 10),
             client_id: ClientId(attempt),
+            client_name: Some(format!("Client {attempt}")),
+            endpoint: format!("client{attempt}"),
             offered_at: at(attempt.into()),
             answered_at: None,
             ended_at: None,
@@ -763,9 +847,38 @@ mod tests {
         let news = calls.advance(vec![], vec![end.clone()]);
         assert_eq!(names(&news), ["call.ended"]);
         assert_eq!(news[0].data["status"], "ANSWERED");
+        for (name, value) in [
+            ("clientId", json!(2)),
+            ("clientName", json!("Client 2")),
+            ("linkId", json!(12)),
+            ("endpoint", json!("client2")),
+        ] {
+            assert_eq!(news[0].data[name], value, "{name}");
+        }
         assert_eq!(names(&calls.advance(vec![], vec![end])), [""; 0]);
         // A look that was taken before the end comes late.
         assert_eq!(names(&calls.advance(vec![later], vec![])), [""; 0]);
+    }
+
+    #[test]
+    fn a_change_of_the_catalogue_is_told_once_however_often_it_is_seen() {
+        let mut calls = Calls::default();
+        let change = CatalogueChange {
+            audit_id: 7,
+            at: at(1),
+            actor: "admin".to_owned(),
+            user_id: Some(UserId(3)),
+            action: "update".to_owned(),
+            object_type: "did".to_owned(),
+            object_id: "12".to_owned(),
+        };
+        let news = calls.changed(vec![change.clone()]);
+        assert_eq!(names(&news), ["catalogue.changed"]);
+        assert_eq!(news[0].user_id, Some(UserId(3)));
+        assert_eq!(news[0].data["objectId"], "12");
+        assert_eq!(names(&calls.changed(vec![change])), [""; 0]);
+        calls.forget_before(at(2));
+        assert!(calls.changed.is_empty());
     }
 
     #[test]

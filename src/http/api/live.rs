@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::access::{Access, Caller};
 use super::callers::CallersShown;
+use super::code::Code;
 use super::logs::{self, FILTERS, LoggedCallDetails, LoggedPage, PAGE_PARAMETERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
@@ -18,6 +19,7 @@ use super::scope::Side;
 use super::{Api, Problem, hangups, words};
 use crate::clock;
 use crate::store::live::{LiveCallRow, LiveFilter, LiveTarget};
+use crate::store::logs::Order;
 
 /// The operations on calls, under way or ended.
 pub fn operations() -> Vec<Operation> {
@@ -26,7 +28,8 @@ pub fn operations() -> Vec<Operation> {
             .heavy_if(searches_the_log)
             .about(
                 "Those under way, unless `state=ended` asks for the log: then filters, order and cursors are those of the \
-                 log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total.",
+                 log, and an API key needs `logs:read` (or `read`). Of calls under way there are pages and a total; their \
+                 duration is their age, and `call_status` and `transcript` are not for them.",
             )
             .access(access)
             .query(&[STATE])
@@ -212,13 +215,22 @@ async fn list(
     }
     let page = query.page(20)?;
     let state = query.choice(STATE.name, STATES)?;
-    let filter = LiveFilter {
-        user_id: query.only_id("user_id")?,
-        campaign_id: query.only_id("campaign_id")?,
-        client_id: query.only_id("client_id")?,
-        state: state.filter(|state| *state != "live"),
-    };
+    for name in ["call_status", "transcript"] {
+        if query.text(name).is_some() {
+            return Err(Problem::bad_request(
+                Code::BadParameter,
+                format!("`{name}` is of calls that have ended: add `state=ended`."),
+            ));
+        }
+    }
     let callers = CallersShown::to(&api, &caller).await?;
+    callers.check_search(&api, &caller, &query)?;
+    let filter = LiveFilter {
+        calls: logs::plain_filter(&query, &caller)?,
+        state: state.filter(|state| *state != "live"),
+        // The longest are the oldest.
+        oldest_first: matches!(logs::order(&query)?, Order::Oldest | Order::Longest),
+    };
     let (calls, total) = api
         .store
         .live_calls(caller.reach(), &filter, page.bounds())

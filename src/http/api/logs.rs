@@ -607,7 +607,8 @@ pub async fn filter(
     Ok((filter, Some(words)))
 }
 
-fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
+/// What can be asked of any call, ended or not.
+pub(super) fn plain_filter(query: &Query, caller: &Caller) -> Result<CallFilter, Problem> {
     // Also where no day is given that it would be of.
     zone(query).map(drop)?;
     let user_id = match caller.role {

@@ -45,6 +45,7 @@ mod moment;
 mod openapi;
 mod operation;
 mod order;
+mod peaks;
 mod problem;
 mod query;
 mod quotas;
@@ -243,6 +244,7 @@ fn operations() -> Vec<Operation> {
         events::operations(),
         logs::operations(),
         export::operations(),
+        peaks::operations(),
         recordings::operations(),
         shared_links::operations(),
         transcripts::operations(),

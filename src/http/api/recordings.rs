@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::access::{Access, Caller};
 use super::body::Input;
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark, TOTAL};
+use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
 use super::form::{Field, Form, Unknown};
 use super::logs::{self, Bound};
 use super::moment::Moment;
@@ -38,6 +38,7 @@ use crate::domain::{Leg, UserId};
 use crate::http::Cut;
 use crate::shares::Share;
 use crate::storage::{ByteStream, Error as StorageError, Key, Storage};
+use crate::store::keyset::{END_OF_TIME, NO_LENGTH};
 use crate::store::recorded::{
     CallRecording, FileRow, RecordingBrief, RecordingFilter, RecordingRow,
 };
@@ -71,7 +72,7 @@ pub fn operations() -> Vec<Operation> {
             .about("Also those that are missing: `state=missing`.")
             .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<ListPart<Recording>>(200, "Recordings, newest first.")
+            .answers::<ListPart<Recording>>(200, "Recordings, newest first unless sorted otherwise.")
             .heavy()
             .problems(&[400]),
         Operation::put("/api/admin/recordings/{id}/hold", "holdRecording", hold)
@@ -158,8 +159,35 @@ pub const RANGE_HEADERS: [Parameter; 3] = [
     ),
 ];
 
-const FILTERS: [Parameter; 10] = [
+/// Orders of recordings.
+const SORTS: &[&str] = &[
+    "-id",
+    "id",
+    "-startedAt",
+    "startedAt",
+    "-durationMs",
+    "durationMs",
+    "-deleteAfter",
+    "deleteAfter",
+];
+
+/// Those of them that are times.
+const TIMES: &[&str] = &["startedAt", "deleteAfter"];
+
+const FILTERS: [Parameter; 12] = [
     TZ,
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only recordings with this text in the name of seller, campaign or files, in the reason of the hold or in the \
+         remark, at most 100 characters. By numbers, look for the call.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "The order; with a minus the other way round. `-id`, the newest first, unless given. What has no length is \
+         shorter than all, what is never deleted comes last of `deleteAfter`.",
+    ),
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -402,7 +430,7 @@ pub(super) fn nothing(code: Code, message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, code, message)
 }
 
-fn unavailable() -> Problem {
+pub(super) fn unavailable() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Code::RecordingUnavailable,
@@ -486,16 +514,19 @@ pub(super) fn file_of(recording: &RecordingBrief, leg: Leg) -> Result<&FileRow, 
 }
 
 /// A file that is there to be heard.
-struct Audible {
-    storage: Storage,
-    key: Key,
-    bytes: u64,
-    tag: String,
+pub(super) struct Audible {
+    pub(super) storage: Storage,
+    pub(super) key: Key,
+    /// How long it was when it was stored.
+    pub(super) bytes: u64,
+    /// Its version: the checksum, quoted.
+    pub(super) tag: String,
     file_name: String,
 }
 
 impl Audible {
-    fn find(
+    /// The file of a leg, where it can be read.
+    pub(super) fn find(
         api: &Api,
         call_id: i64,
         leg: Leg,
@@ -537,7 +568,7 @@ impl Audible {
     }
 
     /// Whether the storage has all of it.
-    async fn check(&self) -> Result<(), Problem> {
+    pub(super) async fn check(&self) -> Result<(), Problem> {
         let length = self
             .storage
             .length(&self.key)
@@ -557,7 +588,7 @@ impl Audible {
     }
 }
 
-fn refused(error: &StorageError) -> Problem {
+pub(super) fn refused(error: &StorageError) -> Problem {
     tracing::error!(error = %Chain(error), "a recording cannot be read");
     unavailable()
 }
@@ -734,10 +765,24 @@ pub(super) fn call_filter(query: &Query) -> Result<Option<i64>, Problem> {
     }
 }
 
+/// Where a recording stands in an order.
+fn place(row: &RecordingRow, field: &str) -> Place {
+    let id = row.recording_id;
+    match field {
+        "startedAt" => Place::of_time(row.started_at, id),
+        "deleteAfter" => Place::of_time(row.delete_after.unwrap_or(END_OF_TIME), id),
+        "durationMs" => Place {
+            key: row.duration_ms.unwrap_or(NO_LENGTH),
+            id,
+        },
+        _ => Place::of_id(id),
+    }
+}
+
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Recording>>, Problem> {
     let per_page = query.per_page(50)?;
     let filter = RecordingFilter {
-        before: cursor::read_id(&query, Mark::RECORDINGS)?,
+        text: query.checked("q", 100)?,
         state: query.choice("state", STATES)?,
         held: query
             .choice("held", &["true", "false"])?
@@ -749,7 +794,12 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
         to: logs::bound(&query, "end_date", Bound::End)?,
     };
     // One more than asked for tells whether there is another page.
-    let rows = api.store.recordings(&filter, per_page + 1).await?;
+    let order = Ordered::read(&query, Mark::RECORDINGS, SORTS)?;
+    let rows = api
+        .store
+        .recordings(&filter, &order.keyset(TIMES)?, per_page + 1)
+        .await
+        .map_err(logs::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.recordings_total(&filter).await;
         Some(total.map_err(logs::too_slow)?)
@@ -760,7 +810,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
         rows,
         per_page,
         total,
-        |row| cursor::after_id(Mark::RECORDINGS, row.recording_id),
+        |row| order.next(place(row, order.field())),
         Recording::of,
     )))
 }

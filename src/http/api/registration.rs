@@ -10,7 +10,8 @@ use crate::store::clients::ClientRow;
 pub(super) const REGISTER: Field = Field::flag("register").about(
     "The client has no fixed address and registers with Asterisk, with the user name and password of `pjsip.auth`: \
      `username` is `clientIdentifier`, the password has at least 12 characters. No call is offered to it while it is not \
-     registered. `pjsip.aor.contact` is left out.",
+     registered. `pjsip.aor.contact` is left out; the one from before is removed. Among clients that register no \
+     identifier may be like another but for a character where it has `_`: Asterisk would mix them up.",
 );
 
 /// The shortest password with which a client may register: whoever guesses it gets callers.
@@ -41,6 +42,15 @@ pub(super) fn check(
         return Err(in_pjsip("aor", "contact", must));
     }
     Ok(())
+}
+
+/// Refuses a name that Asterisk takes for another's.
+pub(super) fn mixed_up() -> Problem {
+    at_top(
+        "Another client that registers has an identifier like this one but for a character where one of them has `_`, \
+         which Asterisk takes for any character when it looks for registrations: it would dial the one for the other. Let \
+         one of the two not register, or make a client with another identifier.",
+    )
 }
 
 fn at_top(message: &str) -> Problem {

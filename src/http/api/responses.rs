@@ -215,7 +215,10 @@ pub fn problems() -> Value {
         (413, "The body is too large."),
         (415, "The body is not JSON."),
         (416, "The range begins after the end."),
-        (422, "The Idempotency-Key was used for another request."),
+        (
+            422,
+            "The Idempotency-Key was used for another request, or a file cannot be read.",
+        ),
         (428, "Changes are taken only with If-Match here."),
         (429, "Too many requests; try again later."),
         (500, "Something went wrong in the daemon."),

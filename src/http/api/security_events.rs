@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::access::{Access, Caller};
-use super::audit::days;
+use super::audit::{SORT, SORTS, days};
 use super::callers::CallersShown;
-use super::cursor::{self, ListPart, Mark};
+use super::cursor::{ListPart, Mark, Ordered, Place};
+use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
 use super::query::{Parameter, ParameterKind, Query, parameter};
@@ -32,7 +33,7 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::SignedIn)
             .session_only()
             .query(&FILTERS)
-            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first.")
+            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first unless sorted otherwise.")
             .problems(&[400]),
         Operation::get("/api/admin/security-events", "listSecurityEvents", all)
             .heavy()
@@ -44,7 +45,7 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Staff)
             .query(&FILTERS)
             .query(&OF_WHOM)
-            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first.")
+            .answers::<ListPart<SecurityEntry>>(200, "Events, newest first unless sorted otherwise.")
             .problems(&[400]),
     ]
 }
@@ -60,7 +61,14 @@ const EVENTS: &[&str] = &{
     names
 };
 
-const FILTERS: [Parameter; 5] = [
+const FILTERS: [Parameter; 7] = [
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only events with this text in the actor's name, the id or the details, or, where they are shown, in the \
+         address or the program's name; at most 100 characters.",
+    ),
+    SORT,
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -190,9 +198,13 @@ async fn page(
 ) -> Result<Json<ListPart<SecurityEntry>>, Problem> {
     let per_page = query.per_page(50)?;
     let callers = CallersShown::to(api, caller).await?;
+    callers.check_search(api, caller, query)?;
     let (from, to) = days(query, &TimeZone::UTC)?;
+    let order = Ordered::read(query, Mark::SECURITY, SORTS)?;
     let filter = SecurityFilter {
-        before: cursor::read_id(query, Mark::SECURITY)?,
+        sort: order.sort,
+        after: order.after.map(|place| place.id),
+        text: query.checked("q", 100)?,
         event: query.choice("event", EVENTS)?,
         from,
         to,
@@ -202,12 +214,13 @@ async fn page(
     let rows = api
         .store
         .security_events(caller.reach(), &filter, per_page + 1)
-        .await?;
+        .await
+        .map_err(logs::too_slow)?;
     Ok(Json(ListPart::of(
         rows,
         per_page,
         None,
-        |row| cursor::after_id(Mark::SECURITY, row.event_id),
+        |row| order.next(Place::of_id(row.event_id)),
         |row| SecurityEntry::of(row, caller, callers),
     )))
 }

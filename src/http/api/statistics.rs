@@ -67,6 +67,7 @@ pub const GROUPS: &[&str] = &[
     "status",
     "reason",
     "hangup_cause",
+    "minute",
     "hour",
     "day",
     "week",
@@ -80,7 +81,8 @@ const OPTIONS: [Parameter; 3] = [
         "group_by",
         ParameterKind::Text,
         "What to count by; by day unless given. One or two, separated by a comma, of: campaign, client, did, link, status, \
-         reason, hangup_cause, hour, day, week (from Monday), month, weekday_hour, and for staff user. Of times only one.",
+         reason, hangup_cause, minute (of the last six hours, or of so long at most), hour, day, week (from Monday), month, \
+         weekday_hour, and for staff user. Of times only one.",
     ),
     parameter(
         "fill",
@@ -202,7 +204,7 @@ impl Shown<'_> {
 
     fn time(&self, by: &str, at: Timestamp) -> String {
         let form = match by {
-            "hour" => "%Y-%m-%dT%H:%M:%S%:z",
+            "minute" | "hour" => "%Y-%m-%dT%H:%M:%S%:z",
             "month" => "%Y-%m",
             _ => "%Y-%m-%d",
         };
@@ -255,7 +257,7 @@ fn groups<'a>(query: &'a Query, caller: &Caller) -> Result<(&'a str, Option<&'a 
     }
     if filling::is_time(first) && second.is_some_and(filling::is_time) {
         return wrong(
-            "`group_by` may name one time: hour, day, week, month or weekday_hour.".into(),
+            "`group_by` may name one time: minute, hour, day, week, month or weekday_hour.".into(),
         );
     }
     Ok((first, second))
@@ -273,12 +275,23 @@ async fn statistics(
     if fill && !filling::is_time(by) && !then_by.is_some_and(filling::is_time) {
         return Err(Problem::bad_request(
             Code::BadParameter,
-            "`fill` needs a time in `group_by`: hour, day, week, month or weekday_hour.",
+            "`fill` needs a time in `group_by`: minute, hour, day, week, month or weekday_hour.",
         ));
     }
     let (mut filter, _) = logs::filter(&api, &query, &caller).await?;
     let beyond = query.text("end_date").is_some() && filter.before.is_none();
-    let (from, before) = span(filter.from, filter.before, clock::now(), &zone)
+    let now = clock::now();
+    let by_minute = by == "minute" || then_by == Some("minute");
+    if by_minute {
+        (filter.from, filter.before) =
+            minutes(filter.from, filter.before, now).ok_or_else(|| {
+                Problem::bad_request(
+                    Code::BadParameter,
+                    "By minute from start_date to end_date it may be six hours at most: give both with their times, or none.",
+                )
+            })?;
+    }
+    let (from, before) = span(filter.from, filter.before, now, &zone)
         .filter(|_| !beyond)
         .ok_or_else(|| {
             Problem::bad_request(
@@ -335,6 +348,26 @@ async fn statistics(
     }))
 }
 
+/// Longest time looked at by minute.
+const MOST_BY_MINUTE: SignedDuration = SignedDuration::from_hours(6);
+
+/// The time looked at by minute: six hours up to now, or to the bound that is given. `None` if it is too long.
+fn minutes(
+    from: Option<Timestamp>,
+    before: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+    let before = match (from, before) {
+        (_, Some(before)) => before,
+        (Some(from), None) => now.max(from),
+        (None, None) => now,
+    };
+    let from = from.map_or_else(|| before.checked_sub(MOST_BY_MINUTE).ok(), Some)?;
+    // An end that is meant inclusively lies a moment after it.
+    let length = before.duration_since(from);
+    (length <= MOST_BY_MINUTE + SignedDuration::from_secs(1)).then_some((Some(from), Some(before)))
+}
+
 /// The time looked at: seven days up to now, or to the bound that is given. `None` if it is too long.
 fn span(
     from: Option<Timestamp>,
@@ -376,6 +409,25 @@ mod tests {
             &TimeZone::UTC,
         )?;
         Some((from.to_string(), before.to_string()))
+    }
+
+    #[test]
+    fn by_minute_six_hours_unless_given_and_at_most() {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let now = time("2026-03-10T15:30:00Z");
+        let asked = |from: Option<&str>, before: Option<&str>| {
+            let (from, before) = minutes(from.map(time), before.map(time), now)?;
+            Some((from?.to_string(), before?.to_string()))
+        };
+        let some = |from: &str, before: &str| Some((from.to_owned(), before.to_owned()));
+        let last = some("2026-03-10T09:30:00Z", "2026-03-10T15:30:00Z");
+        assert_eq!(asked(None, None), last);
+        assert_eq!(asked(Some("2026-03-10T09:30:00Z"), None), last);
+        assert_eq!(asked(Some("2026-03-10T09:29:00Z"), None), None);
+        assert_eq!(
+            asked(None, Some("2026-03-01T00:00:00Z")),
+            some("2026-02-28T18:00:00Z", "2026-03-01T00:00:00Z")
+        );
     }
 
     #[test]

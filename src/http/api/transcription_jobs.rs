@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, Caller};
 use super::body::read_optional;
 use super::code::Code;
-use super::cursor::{self, ListPart, Mark, TOTAL};
+use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
 use super::form::{Field, Form, Unknown};
 use super::logs;
 use super::moment::Moment;
@@ -18,6 +18,7 @@ use super::recordings::{ATTEMPT, CALL_FILTER, call_filter, nothing, of_call};
 use super::{Api, Problem, shown, words};
 use crate::domain::UserId;
 use crate::store::jobs;
+use crate::store::keyset::END_OF_TIME;
 use crate::store::request::{Change, Request};
 use crate::store::transcribed::{JobFilter, JobRow};
 
@@ -62,7 +63,8 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Staff)
             .query(&[TOTAL])
             .query(&FILTERS)
-            .answers::<ListPart<Job>>(200, "Jobs, newest first.")
+            .heavy()
+            .answers::<ListPart<Job>>(200, "Jobs, newest first unless sorted otherwise.")
             .problems(&[400]),
         Operation::post(
             "/api/admin/transcription-jobs/{id}/retry",
@@ -85,7 +87,31 @@ pub fn operations() -> Vec<Operation> {
 
 const LANGUAGES: &[&str] = &["en", "hi", "auto"];
 
-const FILTERS: [Parameter; 6] = [
+/// Orders of jobs.
+const SORTS: &[&str] = &[
+    "-id",
+    "id",
+    "-finishedAt",
+    "finishedAt",
+    "-priority",
+    "priority",
+];
+
+/// Those of them that are times.
+const TIMES: &[&str] = &["finishedAt"];
+
+const FILTERS: [Parameter; 8] = [
+    parameter(
+        "q",
+        ParameterKind::Text,
+        "Only jobs with this text in the name of seller or daemon, or in the error, at most 100 characters.",
+    ),
+    parameter(
+        "sort",
+        ParameterKind::Choice(SORTS),
+        "The order; with a minus the other way round. `-id`, the newest first, unless given. What has not ended comes \
+         last of `finishedAt`.",
+    ),
     parameter(
         "cursor",
         ParameterKind::Text,
@@ -258,17 +284,34 @@ async fn read(
     Ok(Json(Transcription::of(job)))
 }
 
+/// Where a job stands in an order.
+fn place(row: &JobRow, field: &str) -> Place {
+    match field {
+        "finishedAt" => Place::of_time(row.finished_at.unwrap_or(END_OF_TIME), row.job_id),
+        "priority" => Place {
+            key: row.priority.into(),
+            id: row.job_id,
+        },
+        _ => Place::of_id(row.job_id),
+    }
+}
+
 async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>>, Problem> {
     let per_page = query.per_page(50)?;
     let filter = JobFilter {
-        before: cursor::read_id(&query, Mark::JOBS)?,
+        text: query.checked("q", 100)?,
         state: query.choice("state", &jobs::STATES)?,
         language: query.choice("language", LANGUAGES)?,
         user_id: query.only_id("user_id")?,
         call_id: call_filter(&query)?,
     };
     // One more than asked for tells whether there is another page.
-    let rows = api.store.transcription_jobs(&filter, per_page + 1).await?;
+    let order = Ordered::read(&query, Mark::JOBS, SORTS)?;
+    let rows = api
+        .store
+        .transcription_jobs(&filter, &order.keyset(TIMES)?, per_page + 1)
+        .await
+        .map_err(logs::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.transcription_jobs_total(&filter).await;
         Some(total.map_err(logs::too_slow)?)
@@ -279,7 +322,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>
         rows,
         per_page,
         total,
-        |row| cursor::after_id(Mark::JOBS, row.job_id),
+        |row| order.next(place(row, order.field())),
         Job::of,
     )))
 }

@@ -801,6 +801,73 @@ async fn a_client_that_registers_needs_a_password_and_no_address() {
     assert_eq!(server.db.one::<String>(seen).await, "ip sdes");
 }
 
+fn registering(identifier: &str) -> Value {
+    let mut new = body(identifier);
+    new["register"] = json!(true);
+    new["pjsip"]["aor"] = json!({"id": identifier});
+    new["pjsip"]["auth"] = json!({"id": identifier, "password": "a long password"});
+    new
+}
+
+#[tokio::test]
+async fn no_client_registers_with_a_name_that_asterisk_takes_for_anothers() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
+    created(&admin, registering("centre_1")).await;
+    // Asterisk looks for contacts with LIKE, in which _ is any character: either of two would do harm.
+    for other in ["centre-1", "centrex1", "c_ntre_1", "_______1"] {
+        let errors = admin.post(CLIENTS, registering(other)).await.expect(400);
+        let said = errors["errors"]["register"][0].as_str().expect("a message");
+        assert!(said.contains("`_`"), "{other}: {said}");
+    }
+    // Others are none that it would be taken for; nor are those that do not register.
+    created(&admin, registering("centre_2")).await;
+    created(&admin, registering("centre_1b")).await;
+    let mut fixed = registering("centre-1");
+    fixed["register"] = json!(false);
+    fixed["pjsip"]["aor"]["contact"] = json!("sip:a@192.0.2.1");
+    let (one, _) = created(&admin, fixed).await;
+    let errors = admin.put(&one, json!({"register": true})).await.expect(400);
+    assert!(errors["errors"]["register"][0].is_string(), "{errors}");
+    // Rows that are written without the API neither.
+    let row = "update clients set registers = true where client_identifier = 'centre-1'";
+    let refused = server
+        .db
+        .owner
+        .execute(row, &[])
+        .await
+        .expect_err("refused");
+    let refused = refused.as_db_error().expect("by the database").message();
+    assert!(refused.contains("centre_1"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_client_that_registers_from_now_on_is_at_its_old_address_no_more() {
+    let server = ApiServer::start().await;
+    let admin = server.login("admin").await;
+    let (one, client) = created(&admin, with_auth("alpha", "alpha")).await;
+    assert_ne!(client["pjsipAor"]["contact"], "");
+    let errors = admin
+        .put(
+            &one,
+            json!({"register": true, "pjsip": {"aor": {"contact": "sip:b@192.0.2.2"}}}),
+        )
+        .await
+        .expect(400);
+    assert!(
+        errors["errors"]["pjsip"]["aor"]["contact"][0].is_string(),
+        "{errors}"
+    );
+    let now = json!({"register": true, "pjsip": {"auth":
+        {"id": "alpha", "username": "alpha", "auth_type": "userpass", "password": "a long password"}}});
+    let client = admin.put(&one, now).await.expect(200);
+    assert_eq!(client["register"], true);
+    // A daemon that knows nothing of registrations looks here, and has nowhere to send calls to.
+    let contact = "select contact from pjsip_aors where id = 'alpha'";
+    assert_eq!(server.db.one::<String>(contact).await, "");
+    assert_eq!(client["pjsipAor"]["contact"], "");
+}
+
 #[tokio::test]
 async fn credentials_that_asterisk_cannot_use_are_refused_and_stay_where_they_are() {
     let server = ApiServer::start().await;

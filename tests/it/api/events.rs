@@ -280,3 +280,46 @@ async fn a_stream_that_cannot_keep_up_is_told_so_and_goes_on() {
         .await;
     assert_eq!(stream.expect("call.ended").await["callId"], 7);
 }
+
+#[tokio::test]
+async fn who_looks_at_a_catalogue_is_told_of_its_changes_and_of_nobody_elses() {
+    let server = ApiServer::start().await;
+    let (admin, alice, bob) = (
+        server.login("admin").await,
+        server.login("alice").await,
+        server.login("bob").await,
+    );
+    let old = alice
+        .post("/api/seller/dids", json!({"number": ALICE}))
+        .await;
+    old.expect(201);
+    let mut streams = [
+        Stream::open(&admin).await,
+        Stream::open(&alice).await,
+        Stream::open(&bob).await,
+    ];
+    for stream in &mut streams {
+        stream.expect("snapshot").await;
+    }
+    let [all, hers, his] = &mut streams;
+    let made = bob.post("/api/seller/dids", json!({"number": BOB})).await;
+    let made = made.expect(201)["id"].to_string();
+    let did = json!({"number": "+18005550103", "userId": 3});
+    let given = admin.post("/api/admin/dids", did).await.expect(201)["id"].to_string();
+    // What was before a stream is not told; nor what is another's.
+    for (stream, expected) in [
+        (all, vec![(&made, "bob"), (&given, "admin")]),
+        (hers, vec![(&given, "admin")]),
+        (his, vec![(&made, "bob")]),
+    ] {
+        for (id, actor) in expected {
+            let change = stream.expect("catalogue.changed").await;
+            assert_eq!(change["objectType"], "did", "{change}");
+            assert_eq!(change["objectId"], json!(id));
+            assert_eq!(
+                (&change["actor"], &change["action"]),
+                (&json!(actor), &json!("create"))
+            );
+        }
+    }
+}

@@ -113,13 +113,13 @@ async fn calls_under_way_are_found_without_reading_ended_ones() {
         (
             "capconduit_api",
             "list",
-            "(3, 20, 0, null, null, null)",
+            "(3, 20, 0, null, null, null, null, null, null, null, null, null, null, null, null, null, null, false)",
             "calls_uniqueid_under_way_key",
         ),
         (
             "capconduit_admin",
             "list",
-            "(null, 20, 0, null, null, null)",
+            "(null, 20, 0, null, null, null, null, null, null, null, null, null, null, null, null, null, null, false)",
             "calls_uniqueid_under_way_key",
         ),
         (

@@ -17,7 +17,7 @@ const BOB: i32 = 4;
 const BYTES: usize = 300_007;
 
 /// A call of a seller that was answered.
-async fn call(server: &ApiServer, user: i32) -> i64 {
+pub(super) async fn call(server: &ApiServer, user: i32) -> i64 {
     let sql = format!(
         "insert into call_logs (user_id, incoming_did_number, timestamp_start, timestamp_answered, timestamp_end,
              duration_seconds, billsec_seconds, call_status, attempts)
@@ -28,7 +28,7 @@ async fn call(server: &ApiServer, user: i32) -> i64 {
 }
 
 /// A recording of a call that nothing is known of yet, and its job.
-async fn expected(server: &ApiServer, call: i64, attempt: i32, user: i32) -> i64 {
+pub(super) async fn expected(server: &ApiServer, call: i64, attempt: i32, user: i32) -> i64 {
     server
         .db
         .one(&format!(
@@ -90,7 +90,7 @@ async fn store(server: &ApiServer, recording: i64) {
         .await;
 }
 
-fn sha(bytes: &[u8]) -> String {
+pub(super) fn sha(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     use std::fmt::Write as _;
     let mut hexadecimal = String::new();
@@ -193,7 +193,7 @@ pub(super) fn audio(call: i64) -> String {
 }
 
 #[track_caller]
-fn code(answer: Answer, status: u16) -> String {
+pub(super) fn code(answer: Answer, status: u16) -> String {
     let body = answer.expect(status);
     body["code"].as_str().expect("a code").to_owned()
 }

@@ -87,6 +87,28 @@ async fn times_are_those_of_the_zone_also_where_its_clock_goes_back() {
 }
 
 #[tokio::test]
+async fn minutes_are_counted_of_six_hours_at_most() {
+    let (_server, alice) = start().await;
+    let path = |query: &str| format!("/api/seller/statistics?group_by=minute&{query}");
+    let hours = "start_date=2026-10-25T00:00:00Z&end_date=2026-10-25T05:59:59Z&tz=Europe/Berlin";
+    let counted = alice.get(&path(hours)).await.expect(200);
+    assert_eq!(
+        rows(&counted),
+        "2026-10-25T02:30:00+02:00=1 2026-10-25T02:30:00+01:00=1 2026-10-25T02:40:00+01:00=1"
+    );
+    let filled = alice.get(&path(&format!("{hours}&fill=true"))).await;
+    let filled = filled.expect(200);
+    assert_eq!(filled["rows"].as_array().expect("rows").len(), 360);
+    assert_eq!(filled["rows"][30]["calls"], 1);
+    // The last six hours.
+    let last = alice.get(&path("fill=true")).await.expect(200);
+    assert!((360..=361).contains(&last["rows"].as_array().expect("rows").len()));
+    let day = "start_date=2026-10-25&end_date=2026-10-25";
+    let refused = alice.get(&path(day)).await.expect(400);
+    assert_eq!(refused["code"], "bad_parameter");
+}
+
+#[tokio::test]
 async fn empty_times_are_filled() {
     let (_server, alice) = start().await;
     let hours = counted(&alice, "seller", "group_by=hour&fill=true").await;

@@ -10,7 +10,10 @@ use crate::store::statistics::{GroupKey, GroupRow};
 
 /// Whether calls are counted by time.
 pub(super) fn is_time(by: &str) -> bool {
-    matches!(by, "hour" | "day" | "week" | "month" | "weekday_hour")
+    matches!(
+        by,
+        "minute" | "hour" | "day" | "week" | "month" | "weekday_hour"
+    )
 }
 
 /// Every time from `from` to `before` by this unit, as the database names it.
@@ -32,6 +35,7 @@ fn times(by: &str, (from, before): (Timestamp, Timestamp), zone: &TimeZone) -> V
             ..GroupKey::default()
         });
         let span = match by {
+            "minute" => 1.minute(),
             // Of hours that a clock shows twice, each counts.
             "hour" => 1.hour(),
             "day" => 1.day(),
@@ -41,18 +45,23 @@ fn times(by: &str, (from, before): (Timestamp, Timestamp), zone: &TimeZone) -> V
         let after = at.checked_add(span).ok();
         // Where a day begins late, as summer time begins at midnight, the next begins at midnight again.
         next = match by {
-            "hour" => after,
+            "minute" | "hour" => after,
             _ => after.and_then(|after| after.start_of_day().ok()),
         };
     }
     times
 }
 
-/// The beginning of the hour, day, week or month of a time.
+/// The beginning of the minute, hour, day, week or month of a time.
 fn first(by: &str, at: &Zoned) -> Option<Zoned> {
-    if by == "hour" {
+    if matches!(by, "minute" | "hour") {
+        let unit = if by == "hour" {
+            Unit::Hour
+        } else {
+            Unit::Minute
+        };
         let floor = ZonedRound::new()
-            .smallest(Unit::Hour)
+            .smallest(unit)
             .mode(jiff::RoundMode::Floor);
         return at.round(floor).ok();
     }
