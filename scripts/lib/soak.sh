@@ -334,13 +334,30 @@ standby_follows() { [ "$(postgres_psql -Atc "select count(*) from pg_stat_replic
 
 asterisk_kill() {
     local pid
+    rm -f "$LAB/asterisk-is-meant-to-run"
     pid=$(asterisk_pid "$ASTERISK")
     [ -n "$pid" ] || return 0
     signal_pid KILL "$pid"
     wait_for 5 'Asterisk is gone' pid_gone "$pid"
 }
 # The function of asterisk.sh has the same name for the whole command; this is the fault's other half.
-asterisk_again() { (trap - EXIT && asterisk_start "$ASTERISK"); }
+asterisk_again() {
+    [ -n "$(asterisk_pid "$ASTERISK")" ] || (trap - EXIT && asterisk_start "$ASTERISK") || return 1
+    : >"$LAB/asterisk-is-meant-to-run"
+}
+
+# Asterisk has crashes of its own. As its unit would, this starts it again; the history tells it as a kill.
+soak_watch_asterisk() {
+    : >"$LAB/asterisk-is-meant-to-run"
+    while sleep 0.2; do
+        [ -e "$LAB/asterisk-is-meant-to-run" ] && [ -z "$(asterisk_pid "$ASTERISK")" ] || continue
+        # A planned kill takes the mark away first.
+        [ -e "$LAB/asterisk-is-meant-to-run" ] || continue
+        warn 'Asterisk has ended by itself: started again'
+        act asterisk-crash asterisk_kill
+        act asterisk-crash asterisk_start
+    done
+}
 
 # way freeze|freeze-old|cut|open NAME
 way() {

@@ -347,10 +347,7 @@ impl Engine {
             .await?;
             debug!(call.id = %call, offer.attempt = attempt, freed, "the target's channel is gone");
         }
-        let remaining = match self.sightings.leg_of(server, &channel.uniqueid) {
-            Some(leg) => Remaining::Leg(server.clone(), leg),
-            None => Remaining::Nothing,
-        };
+        let remaining = self.sightings.remaining_of(server, &channel.uniqueid);
         let seen = self.seen(server, channel);
         let ago = heard.elapsed();
         let Some(settling) = self.store.settle_seen(self.seen_call(&seen)).await? else {
@@ -658,6 +655,7 @@ impl Slot {
     fn of(settling: &Settling, remaining: &Remaining) -> Self {
         match (remaining, &settling.call.server) {
             (Remaining::Leg(server, leg), _) => Self::Waits(server.clone(), Some(leg.clone())),
+            (Remaining::Unknown(server), _) => Self::Waits(server.clone(), None),
             (Remaining::Unseen, Some(server)) if settling.call.observed => {
                 Self::Waits(server.clone(), None)
             }

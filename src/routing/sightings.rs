@@ -94,6 +94,8 @@ pub(super) enum Remaining {
     Unseen,
     /// They are gone.
     Nothing,
+    /// One may be there, on this server, but which channel it is, is not known.
+    Unknown(ServerName),
     /// This one is still there, on this server.
     Leg(ServerName, UniqueId),
 }
@@ -104,6 +106,7 @@ impl Remaining {
         match self {
             Self::Unseen => "unseen",
             Self::Nothing => "nothing",
+            Self::Unknown(_) => "unknown",
             Self::Leg(..) => "leg",
         }
     }
@@ -153,8 +156,8 @@ impl ServerSight {
         self.made_since.remove(channel);
         self.channels.remove(channel);
         self.leg_gone(channel);
-        // What is said of a caller ends with the caller; targets that outlive it keep their slots by themselves.
-        self.unknown.remove(channel);
+        // What is said of a caller ends with the caller; targets that outlive it keep their slots by themselves. That one of
+        // them is not known is kept until the next list.
         self.departed.remove(channel);
     }
 
@@ -267,7 +270,7 @@ enum Wait {
     /// Until all legs known are gone.
     Gone(ServerName, UniqueId, Arc<Notify>),
     /// A leg is there, but which channel it is, is not known.
-    Unknown,
+    Unknown(ServerName),
 }
 
 impl Sightings {
@@ -313,7 +316,7 @@ impl Sightings {
                 Some(leg) => Wait::Gone(server.clone(), leg.clone(), Arc::clone(&legs.gone)),
                 None => Wait::Nothing,
             },
-            None if sight.unknown.contains(caller) => Wait::Unknown,
+            None if sight.unknown.contains(caller) => Wait::Unknown(server.clone()),
             None => Wait::Nothing,
         }
     }
@@ -325,10 +328,9 @@ impl Sightings {
             let (server, leg, gone) = match self.wait_for(caller, name) {
                 Wait::Unseen => break Remaining::Unseen,
                 Wait::Nothing => break Remaining::Nothing,
-                Wait::Unknown => {
-                    // It cannot be told apart: the time a channel takes to go.
-                    tokio::time::sleep(PATIENCE).await;
-                    break Remaining::Nothing;
+                Wait::Unknown(server) => {
+                    // It cannot be told apart, and is not seen to go: the next list of channels tells.
+                    break Remaining::Unknown(server);
                 }
                 Wait::Gone(server, leg, gone) => (server, leg, gone),
             };
@@ -409,6 +411,20 @@ impl Sightings {
         let servers = self.lock();
         let legs = servers.get(server)?.legs.get(caller)?;
         legs.channels.first().cloned()
+    }
+
+    /// What there still is of the channels dialled for a caller who has gone.
+    pub(super) fn remaining_of(&self, server: &ServerName, caller: &UniqueId) -> Remaining {
+        if let Some(leg) = self.leg_of(server, caller) {
+            return Remaining::Leg(server.clone(), leg);
+        }
+        let servers = self.lock();
+        let sight = servers.get(server);
+        if sight.is_some_and(|sight| sight.unknown.contains(caller)) {
+            Remaining::Unknown(server.clone())
+        } else {
+            Remaining::Nothing
+        }
     }
 
     /// Which side asked first for the end of a call, as far as the one observer tells that sees it.
@@ -680,11 +696,13 @@ mod tests {
         seen.begin_look(&server());
         seen.with(|s| s.gone(&id("3.0")));
         seen.refresh(&server(), &ServerIdentity::default(), false, &view);
-        assert_eq!(seen.leg_of(&server(), &id("1.0")), Some(id("1.1")));
+        let leg = Remaining::Leg(server(), id("1.1"));
+        assert_eq!(seen.remaining_of(&server(), &id("1.0")), leg);
         seen.with(|s| assert_eq!(s.unknown.iter().collect::<Vec<_>>(), [&id("2.0")]));
-        let start = Instant::now();
-        assert_eq!(seen.wait(&id("2.0"), "").await, Remaining::Nothing);
-        assert_eq!(start.elapsed(), PATIENCE);
+        let unknown = Remaining::Unknown(server());
+        assert_eq!(seen.wait(&id("2.0"), "").await, unknown);
+        seen.with(|s| s.gone(&id("2.0")));
+        assert_eq!(seen.remaining_of(&server(), &id("2.0")), unknown);
         seen.refresh(
             &server(),
             &ServerIdentity::default(),

@@ -6,7 +6,7 @@ use capconduit::domain::{CallFact, DialStatus, HangupCause};
 use capconduit::routing::{Dialled, EndReport, Engine};
 
 use crate::support::World;
-use crate::support::world::{Caller, LinkSpec, VerdictExt, link, server};
+use crate::support::world::{Caller, LinkSpec, VerdictExt, compare, link, live, server};
 
 async fn tell(engine: &Engine, fact: CallFact) {
     engine.sight(&server(), &fact);
@@ -226,4 +226,28 @@ async fn a_report_of_unknown_age_ends_no_call_whose_channel_is_there() {
     engine.end(report).await.expect("settles");
     assert_eq!(log(&world).await, "NOANSWER 0");
     world.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_target_whose_channel_is_not_known_keeps_its_slot_until_the_next_list() {
+    let world = World::new("priority", &[link(1)]).await;
+    let before = world.engine("a");
+    for reported in [true, false] {
+        let caller = Caller::new();
+        caller.route(&before).await.offer();
+        // The daemon begins to watch while the target rings: which of the channels that is, nobody says.
+        let watches = world.engine("b");
+        let mut dialling = live(caller.seen(), false);
+        dialling.dials = Some("PJSIP/client1".to_owned());
+        let ringing = live(caller.leg("client1"), false);
+        compare(&watches, &[dialling, ringing]).await;
+        if reported {
+            caller.end(&watches, Some(DialStatus::NoAnswer)).await;
+        } else {
+            leaves(&watches, &caller).await;
+        }
+        assert_eq!(world.usage().await, (1, 0), "reported: {reported}");
+        assert_eq!(compare(&watches, &[]).await.released, 1);
+        world.assert_quiet().await;
+    }
 }

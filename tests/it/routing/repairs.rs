@@ -54,6 +54,10 @@ async fn calls_without_a_channel_are_ended_and_those_with_one_adopted() {
     engine.sight(&server(), &target);
     talks.end(&engine, Some(DialStatus::Answer)).await;
     rings.end(&engine, Some(DialStatus::Busy)).await;
+    // Which channel rang was not known: the next list says that none is left.
+    compare_on(&engine, &server(), &its, &[], None)
+        .await
+        .unwrap();
     world.assert_quiet().await;
 }
 
