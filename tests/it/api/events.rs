@@ -8,9 +8,9 @@ use capconduit::routing::{Engine, Offer};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::TestDb;
 use crate::support::api::{ApiClient, ApiServer, settings};
 use crate::support::world::{Caller, VerdictExt, engine, server as pbx};
+use crate::support::{PATIENCE, TestDb};
 
 const ALICE: &str = "+18005550101";
 const BOB: &str = "+18005550102";
@@ -82,7 +82,7 @@ impl Stream {
                     return Some((name, data.expect("JSON"), field("id:")));
                 }
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await;
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
             match chunk.expect("something within a minute") {
                 Ok(Some(chunk)) => self
                     .text
@@ -93,7 +93,9 @@ impl Stream {
     }
 
     async fn expect(&mut self, name: &str) -> Value {
-        let (event, data, _) = self.next().await.expect("the stream goes on");
+        // Comments show that it is alive, for ever.
+        let next = tokio::time::timeout(PATIENCE, self.next()).await;
+        let (event, data, _) = next.expect(name).expect("the stream goes on");
         assert_eq!(event, name, "{data}");
         data
     }

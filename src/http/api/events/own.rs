@@ -32,7 +32,8 @@ impl Own {
         }
     }
 
-    /// Leaves those that it may be told of; each is an event, or a call of a snapshot.
+    /// Leaves those that it may be told of; each is an event, or a call of a snapshot. What names no call is a change of the
+    /// catalogue, chosen by its owner.
     pub async fn keep<T>(
         &mut self,
         store: &Store,
@@ -53,7 +54,7 @@ impl Own {
             self.calls.extend(seen);
         }
         told.retain(|one| {
-            let own = id(one).is_some_and(|id| self.calls.contains(&id));
+            let own = id(one).is_none_or(|id| self.calls.contains(&id));
             if !own {
                 tracing::warn!(
                     user.id = tenant.0,
