@@ -4,7 +4,7 @@
 //! and settled when the database is back. Where the daemon has a directory of its own, it is on disk as well, for after a
 //! restart. Bounded: beyond that the observers and the sweep end the calls with less detail.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,11 +26,46 @@ const CALLER_KNOWN: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct LateReports {
     queue: Mutex<VecDeque<(EndReport, Instant)>>,
     spool: OnceLock<Arc<Spool>>,
+    /// Calls whose end is being settled, with the time when it was heard of.
+    settling: Mutex<HashMap<UniqueId, Instant>>,
     /// Held by the task that settles what waits.
     turn: tokio::sync::Mutex<()>,
 }
 
+/// An end that is being settled; it is over when this is dropped.
+pub(super) struct Settled<'a> {
+    reports: &'a LateReports,
+    uniqueid: UniqueId,
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        self.reports.settling().remove(&self.uniqueid);
+    }
+}
+
 impl LateReports {
+    /// An end was heard of, and is settled, or kept, while what this returns lives.
+    pub(super) fn settle(&self, uniqueid: &UniqueId, heard: Instant) -> Settled<'_> {
+        self.settling().insert(uniqueid.clone(), heard);
+        Settled {
+            reports: self,
+            uniqueid: uniqueid.clone(),
+        }
+    }
+
+    /// Whether an end of this call is known here, and not in the database yet, that came after a moment.
+    pub(super) fn has_ended_since(&self, uniqueid: &UniqueId, moment: Instant) -> bool {
+        let now = self.settling().get(uniqueid).copied();
+        now.is_some_and(|heard| heard >= moment)
+            || (self.lock().iter())
+                .any(|(report, at)| report.arrival.uniqueid == *uniqueid && *at >= moment)
+    }
+
+    fn settling(&self) -> MutexGuard<'_, HashMap<UniqueId, Instant>> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps a report with the time of the end it reports, on disk too. `false` if there is no room.
     pub(super) fn keep(&self, report: EndReport, at: Instant) -> bool {
         let kept = self.queue_up(report.clone(), at);

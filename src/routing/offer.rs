@@ -292,6 +292,11 @@ impl Engine {
                 offering.abandon().await;
                 Err(Error::Late)
             }
+            // The caller has left while the database was silent; the end waits for it too.
+            _ if (self.late).has_ended_since(&arrival.uniqueid, inquiry.request.asked) => {
+                offering.abandon().await;
+                Err(Error::Stale)
+            }
             Plan::Refuse(plan) => {
                 let refusal = RefusalRow {
                     call: row,

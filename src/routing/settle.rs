@@ -188,6 +188,7 @@ impl Engine {
     /// observed to end, nothing changes. Where the database is away, the report is kept for later.
     pub async fn end(&self, report: EndReport) -> Result<(), Error> {
         let heard = Instant::now();
+        let _settled = self.late.settle(&report.arrival.uniqueid, heard);
         // A database that stands still gives no error: its silence is one.
         match tokio::time::timeout(SETTLE_LIMIT, self.settle_end(&report, heard)).await {
             Ok(Err(error)) if error.is_transient() && self.late.keep(report.clone(), heard) => {

@@ -275,6 +275,8 @@ class Trouble:
 
     def __init__(self, events):
         self.asterisk_kills = [e.begin for e in events if e.action == "asterisk_kill"]
+        # By then it was dead.
+        self.asterisk_deaths = [e.end for e in events if e.action == "asterisk_kill"]
         self.down = {"one": [], "two": []}  # (from, to)
         self.frozen = {"one": [], "two": []}
         self.blind = {"one": [], "two": []}  # without a database
@@ -550,7 +552,7 @@ def check_caps(history, trouble, faults, counts):
     for leg in history.legs:
         if leg.endpoint not in caps or not leg.provisional and leg.status is None:
             continue
-        died = [at for at in trouble.asterisk_kills if at >= leg.invited]
+        died = [at for at in trouble.asterisk_deaths if at >= leg.invited]
         end = leg.over if leg.over is not None else leg.last
         if died:
             end = min(end, died[0])

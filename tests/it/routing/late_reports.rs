@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use capconduit::domain::{CallFact, DialStatus, HangupCause};
-use capconduit::routing::{Dialled, EndReport, Engine};
+use capconduit::routing::{Dialled, EndReport, Engine, Error};
 
 use crate::support::World;
 use crate::support::world::{Caller, LinkSpec, VerdictExt, compare, link, live, server};
@@ -250,4 +250,28 @@ async fn a_target_whose_channel_is_not_known_keeps_its_slot_until_the_next_list(
         assert_eq!(compare(&watches, &[]).await.released, 1);
         world.assert_quiet().await;
     }
+}
+
+#[tokio::test]
+async fn a_question_claims_nothing_whose_end_waits_for_the_database_too() {
+    let world = World::new("priority", &[link(1)]).await;
+    let engine = world.engine("a");
+    let caller = Caller::new();
+    let question = caller.question();
+    // Whoever writes a call with this unique id waits.
+    let insert = format!(
+        "begin; insert into calls (asterisk_uniqueid, asterisk_linkedid, channel, node_name, incoming_did_number,
+                                   started_at, expires_at)
+                values ('{0}', '{0}', 'x', 'x', 'x', now(), now())",
+        caller.uniqueid
+    );
+    world.db.run(&insert).await;
+    let report = caller.report(None, Dialled::Nothing);
+    engine.end(report).await.expect("keeps it");
+    let answer = engine.route(question).await;
+    assert!(matches!(answer, Err(Error::Stale)), "{answer:?}");
+    world.db.run("rollback").await;
+    engine.settle_late_reports().await.expect("settles");
+    assert_eq!(log(&world).await, "ABANDONED 0");
+    world.assert_quiet().await;
 }
