@@ -350,7 +350,7 @@ asterisk_again() {
 soak_watch_asterisk() {
     : >"$LAB/asterisk-is-meant-to-run"
     while sleep 0.2; do
-        [ -e "$LAB/asterisk-is-meant-to-run" ] && [ -z "$(asterisk_pid "$ASTERISK")" ] || continue
+        [ -z "$(asterisk_pid "$ASTERISK")" ] || continue
         # A planned kill takes the mark away first.
         [ -e "$LAB/asterisk-is-meant-to-run" ] || continue
         warn 'Asterisk has ended by itself: started again'
