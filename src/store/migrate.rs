@@ -225,19 +225,7 @@ async fn migrate_noting(client: &mut Client, tries: &AtomicU32) -> Result<Vec<Mi
     if encoding != "UTF8" {
         return Err(Error::Encoding { found: encoding });
     }
-    let wait = format!("set lock_timeout = '{}s'", PATIENCE.as_secs());
-    let set = client.batch_execute(&wait).await;
-    set.map_err(failed("set the lock timeout"))?;
-    let locked = client
-        .execute("select pg_advisory_lock($1)", &[&LOCK])
-        .await;
-    if let Err(error) = locked {
-        return Err(if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
-            Error::Locked
-        } else {
-            failed("take the migration lock")(error)
-        });
-    }
+    take_lock(client).await?;
     let outcome = apply_missing(client, tries).await;
     let unlocked = client
         .batch_execute(&format!("select pg_advisory_unlock({LOCK})"))
@@ -245,6 +233,25 @@ async fn migrate_noting(client: &mut Client, tries: &AtomicU32) -> Result<Vec<Mi
     let applied = outcome?;
     unlocked.map_err(failed("give the migration lock back"))?;
     Ok(applied)
+}
+
+/// Asks again and again rather than wait in the server: whoever waits there has a snapshot, for whose end the other
+/// process waits with each index that it builds concurrently.
+async fn take_lock(client: &Client) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let taken = client
+            .query_one("select pg_try_advisory_lock($1)", &[&LOCK])
+            .await
+            .map_err(failed("take the migration lock"))?;
+        if taken.get(0) {
+            return Ok(());
+        }
+        if began.elapsed() >= PATIENCE {
+            return Err(Error::Locked);
+        }
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(50..150))).await;
+    }
 }
 
 async fn apply_missing(client: &mut Client, tries: &AtomicU32) -> Result<Vec<Migration>, Error> {
