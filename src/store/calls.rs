@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::rows::reader;
 use super::sql::{self, Sql};
 use super::transaction::{Parameters, Transaction};
 use super::{Error, Store};
@@ -335,14 +334,7 @@ impl Store {
         let read = async {
             transaction.begin().await?;
             let call = transaction.run(sql::LOCK_CALL_BY_ID, &[&call_id.0]).await?;
-            let Some(row) = call.first() else {
-                return Ok(None);
-            };
-            let key: String = reader(sql::LOCK_CALL_BY_ID, row).column("uniqueid_under_way")?;
-            let keys = [key];
-            let attempts = transaction
-                .run(sql::ATTEMPTS_OF_CALL, &[&&keys[..]])
-                .await?;
+            let attempts = transaction.run(sql::ATTEMPTS_BY_ID, &[&call_id.0]).await?;
             call_with_attempts(&call, &attempts)
         };
         let found = read.await;

@@ -55,7 +55,7 @@ impl Store {
             let call = CallUnderWay::from_row(row)?;
             let ended_at: Timestamp = reader(sql::LOCK_CLOSED_CALL, row).column("ended_at")?;
             let attempts = transaction
-                .run(sql::ATTEMPTS_OF_CLOSED_CALL, &[&call.call_id.0])
+                .run(sql::ATTEMPTS_BY_ID, &[&call.call_id.0])
                 .await?;
             Ok(Some((call, Attempt::from_rows(&attempts)?, ended_at)))
         };
@@ -67,13 +67,9 @@ impl Store {
                 ended_at,
                 transaction,
             })),
-            Ok(None) => {
-                transaction.roll_back(None).await;
-                Ok(None)
-            }
-            Err(error) => {
-                transaction.roll_back(Some(&error)).await;
-                Err(error)
+            other => {
+                transaction.roll_back(other.as_ref().err()).await;
+                other.map(|_| None)
             }
         }
     }

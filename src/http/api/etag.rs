@@ -33,6 +33,11 @@ impl Tag {
         Self(format!("\"{:016x}\"", hasher.finish()))
     }
 
+    /// Whether it is one of the versions that the reader has.
+    pub fn is_among(&self, known: &[String]) -> bool {
+        is_among(&self.0, known)
+    }
+
     /// As the header says it.
     pub fn header(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.0).ok()
@@ -72,6 +77,14 @@ pub fn known(method: &Method, headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
+/// Whether a version is one of those that the reader has. Weakly compared: the same content, however it is coded.
+fn is_among(version: &str, known: &[String]) -> bool {
+    let strip = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    known
+        .iter()
+        .any(|tag| tag == "*" || strip(tag) == strip(version))
+}
+
 /// Leaves out the body of an answer whose version the reader has: 304.
 pub fn leave_out_known(response: &mut Response, known: &[String]) {
     if known.is_empty() || response.status() != StatusCode::OK {
@@ -81,12 +94,7 @@ pub fn leave_out_known(response: &mut Response, known: &[String]) {
     let Some(version) = version.and_then(|tag| tag.to_str().ok()) else {
         return;
     };
-    // Weakly compared: the same content, however it is coded.
-    let strip = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    if known
-        .iter()
-        .any(|tag| tag == "*" || strip(tag) == strip(version))
-    {
+    if is_among(version, known) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         for name in [

@@ -195,11 +195,7 @@ async fn peaks(
     }
     let tags: Vec<&str> = files.iter().map(|(_, file)| file.tag.as_str()).collect();
     let tag = Tag::of_text(format!("{} {most}", tags.join(" ")).as_bytes());
-    let tag = tag.header().ok_or_else(Problem::internal)?;
-    let is_known = etag::known(&method, &headers)
-        .iter()
-        .any(|known| known == "*" || known.trim_start_matches("W/").as_bytes() == tag.as_bytes());
-    let mut response = if is_known {
+    let mut response = if tag.is_among(&etag::known(&method, &headers)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let mut found = Vec::new();
@@ -209,7 +205,7 @@ async fn peaks(
         Json(shown(&found, most)).into_response()
     };
     let put = response.headers_mut();
-    put.insert(header::ETAG, tag);
+    put.insert(header::ETAG, tag.header().ok_or_else(Problem::internal)?);
     // Kept by who asked, and asked for again each time: a recording may be deleted.
     let revalidated = HeaderValue::from_static("private, no-cache");
     put.insert(header::CACHE_CONTROL, revalidated);

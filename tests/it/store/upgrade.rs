@@ -295,5 +295,5 @@ async fn a_migration_waits_its_turn_for_a_long_reader_without_holding_up_others(
     assert!(!migrating.is_finished());
     reader.batch_execute("rollback").await.unwrap();
     let applied = migrating.await.unwrap().expect("migrates");
-    assert_eq!(applied, migrate::MIGRATIONS.len() - VERSION as usize);
+    assert_eq!(applied as i32, migrate::CURRENT - VERSION);
 }
