@@ -410,10 +410,9 @@ async fn migrating_ends_when_the_server_is_silent_or_somebody_else_does_not_fini
         .run("select pg_advisory_lock(7161128454869378165)")
         .await;
     let while_frozen = async {
-        eventually("it waits for the lock", async || {
-            let sql =
-                "select exists (select from pg_locks where locktype = 'advisory' and not granted
-                and database = (select oid from pg_database where datname = current_database()))";
+        eventually("it asks for the lock", async || {
+            let sql = "select exists (select from pg_stat_activity
+                where datname = current_database() and query like '%pg_try_advisory_lock%' and pid <> pg_backend_pid())";
             frozen.one::<bool>(sql).await
         })
         .await;
