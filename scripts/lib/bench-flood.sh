@@ -3,7 +3,7 @@
 
 # raw_calls SECONDS: as many sessions with the plainest FastAGI server there is. What becomes of them beside a flood is what
 # this machine can do at best: the load generators and the database need its cores too.
-raw_calls() { "$route" open --addr "127.0.0.1:$raw_port" "${dids[@]}" --rate 200 --seconds "$1"; }
+raw_calls() { "$route" open --addr "127.0.0.1:$raw_port" "${dids[@]}" --rate "${rate:-200}" --seconds "$1"; }
 
 # routing_row WHAT LINE RAW
 routing_row() {
@@ -11,13 +11,14 @@ routing_row() {
 }
 
 bench_flood() {
-    local out='' logs=1000000 seconds=8 rounds=3
+    local out='' logs=1000000 seconds=8 rounds=3 rate=25
     while [ $# -gt 0 ]; do
         case "$1" in
             --out) out=$2 ;;
             --logs) logs=$2 ;;
             --seconds) seconds=$2 ;;
             --rounds) rounds=$2 ;;
+            --rate) rate=$2 ;;
             *) usage 2 ;;
         esac
         shift 2
@@ -47,7 +48,7 @@ bench_flood() {
     line ""
     line "$(machine) PostgreSQL with fsync. The raw server is the plainest FastAGI server there is, asked as often at the same time as the daemon: what it takes is the machine's."
     line ""
-    line "| 200 calls a second, each ended at once | p50 / p99 ms | raw server p50 / p99 ms | without verdict | errors |"
+    line "| $rate calls a second, each ended at once | p50 / p99 ms | raw server p50 / p99 ms | without verdict | errors |"
     line "| --- | --- | --- | --- | --- |"
     local round idle beside raw_idle raw_beside lists=() worst=0 storm
     : >"$dir/slower"

@@ -18,7 +18,7 @@ pub const WAITING: usize = 32;
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How much the threads give way to others, as `nice` counts.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 

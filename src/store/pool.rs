@@ -39,21 +39,25 @@ const SESSION: &str = "set role capconduit_app; set lock_timeout = '200ms'; \
     set timezone = 'UTC'; set search_path = public";
 
 /// What a session for the API sets first. It can do nothing but choose a role, which each request does.
-/// Plans are made for the parameters at hand: a filter may find three rows or a million.
+/// Plans are made for the parameters at hand: a filter may find three rows or a million. None is carried out by several
+/// processes: one request has one core at most, and the others are left to calls.
 const API_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '10s'; \
-    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'; \
+    set max_parallel_workers_per_gather = 0";
 
 /// As for the API, for what may take long: searches, counts and statistics. Who asks for too much is told so rather
 /// than kept waiting.
 const HEAVY_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '5s'; set idle_in_transaction_session_timeout = '10s'; \
-    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'; \
+    set max_parallel_workers_per_gather = 0";
 
 /// As for the API, with the patience that large answers need.
 const EXPORT_SESSION: &str = "set role capconduit_api; set lock_timeout = '2s'; \
     set statement_timeout = '60s'; set idle_in_transaction_session_timeout = '30s'; \
-    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'";
+    set plan_cache_mode = auto; set jit = off; set timezone = 'UTC'; set search_path = public; set client_connection_check_interval = '1s'; \
+    set max_parallel_workers_per_gather = 0";
 
 /// As for calls, with the patience to store the transcript of a long call.
 const JOBS_SESSION: &str = "set role capconduit_app; set lock_timeout = '2s'; \

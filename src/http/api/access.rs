@@ -22,10 +22,12 @@ use super::gates::Party;
 use super::ignored::Ignored;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
+use super::problem::Full;
 use super::recent::Recent;
 use super::security::{Kind, of_stranger};
 use super::{Api, Problem, auth, idempotency, keys, trace};
 use crate::domain::{Role, UserId};
+use crate::metrics;
 use crate::store::request::{Actor, Reach};
 use crate::store::security::SecurityEvent;
 use crate::store::sessions::{self, FoundSession, Remembered, Session};
@@ -225,6 +227,8 @@ pub struct Tokens {
     unknown: Recent<[u8; 32], ()>,
     /// Those whose owners have asked too often just now.
     tired: Recent<[u8; 32], Standing>,
+    /// Those with enough at work just now, by path and whether it is heavy: what they are told.
+    full: Recent<([u8; 32], &'static str, bool), Problem>,
 }
 
 impl Default for Tokens {
@@ -233,9 +237,17 @@ impl Default for Tokens {
             good: Recent::new(50_000),
             unknown: Recent::new(50_000),
             tired: Recent::new(50_000),
+            full: Recent::new(10_000),
         }
     }
 }
+
+/// So long it is not looked at again whether an account that has enough at work still has. It was told to try again
+/// after a second.
+const FULL_KEPT: Duration = Duration::from_millis(250);
+
+/// Who tries again at once is kept waiting for the same answer, so that trying costs nobody else's time.
+const FULL_DELAY: Duration = Duration::from_millis(500);
 
 /// What a request shows, as it is kept.
 fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
@@ -290,16 +302,29 @@ pub async fn guard(
     let mut notes = Notes::default();
     let ignored = Ignored::of(request.headers(), &operation);
     request.extensions_mut().insert(ignored.clone());
-    let admitted = admit(&api, &operation, &mut request, &mut notes).await;
-    let checked = admitted.and_then(|caller| {
-        ignored.check_query(&request, &operation)?;
-        Ok(caller)
-    });
-    let served = match checked {
-        Ok(caller) => carry_out(&api, &operation, caller, request, next).await,
-        Err(problem) => Err(problem),
+    let heavy = (operation.heavy)(request.uri().query().unwrap_or_default());
+    let asked = presented(request.headers()).map(|token| (token, path, heavy));
+    let full = asked.and_then(|asked| api.tokens.full.get(&asked));
+    let mut response = if let Some(problem) = full {
+        metrics::http_refused("again");
+        tokio::time::sleep(FULL_DELAY).await;
+        problem.into_response()
+    } else {
+        let admitted = admit(&api, &operation, &mut request, &mut notes).await;
+        let checked = admitted.and_then(|caller| {
+            ignored.check_query(&request, &operation)?;
+            Ok(caller)
+        });
+        let served = match checked {
+            Ok(caller) => carry_out(&api, heavy, caller, request, next).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = served.unwrap_or_else(IntoResponse::into_response);
+        if let (Some(asked), Some(Full(problem))) = (asked, response.extensions_mut().remove()) {
+            api.tokens.full.put(asked, problem, FULL_KEPT);
+        }
+        response
     };
-    let mut response = served.unwrap_or_else(IntoResponse::into_response);
     notes.put_on(&api, &mut response);
     ignored.put_on(&mut response);
     response.extensions_mut().insert(Served { path });
@@ -308,7 +333,7 @@ pub async fn guard(
 
 async fn carry_out(
     api: &Api,
-    operation: &Meta,
+    heavy: bool,
     caller: Option<Caller>,
     request: Request,
     next: Next,
@@ -316,7 +341,6 @@ async fn carry_out(
     let Some(caller) = caller else {
         return Ok(next.run(request).await);
     };
-    let heavy = (operation.heavy)(request.uri().query().unwrap_or_default());
     let gate = if heavy { &api.heavy } else { &api.ordinary };
     // Held until the answer begins.
     let pass = gate.enter(Party::Account(caller.user_id.0)).await?;

@@ -2,16 +2,18 @@
 //!
 //! Of each account few requests are at work and few wait; the rest is refused at once, so that nothing piles up. What
 //! may take long has a gate of its own with few places in all, which go round by account: who asks for the first time
-//! never waits behind another's queue. Invariant: a place is free again when its [`Pass`] is dropped, whatever became
-//! of the request.
+//! never waits behind another's queue. There an account also has a [`Budget`] of time: who asks without pause is served
+//! with pauses, so that the cores are left to calls. Invariant: a place is free again for others when its [`Pass`] is
+//! dropped, whatever became of the request, and for its own account at the latest [`LONGEST_PAUSE`] after that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Problem;
 use super::code::Code;
@@ -28,6 +30,44 @@ pub struct Width {
     pub waiting: usize,
     /// How long one waits at most.
     pub wait: Duration,
+    /// The time at work that one account has; none: as much as it asks for.
+    pub budget: Option<Budget>,
+}
+
+/// How long requests of one account may be at work, all together.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// So much at once.
+    pub burst: Duration,
+    /// Seconds that come back each second.
+    pub rate: f64,
+}
+
+/// The longest that a place is kept from its own account because the account has used up its budget.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// With so many accounts known, those whose budget is whole again are forgotten.
+const MANY: usize = 1_000;
+
+/// What an account has used of its budget.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    seconds: f64,
+    at: Instant,
+}
+
+impl Budget {
+    /// What is still counted as used at a later time.
+    fn left_over(self, used: Used, now: Instant) -> f64 {
+        let back = now.saturating_duration_since(used.at).as_secs_f64() * self.rate;
+        (used.seconds - back).max(0.0)
+    }
+
+    /// How long an account that used so much pauses.
+    fn pause(self, seconds: f64) -> Duration {
+        let beyond = (seconds - self.burst.as_secs_f64()).max(0.0);
+        Duration::from_secs_f64(beyond / self.rate).min(LONGEST_PAUSE)
+    }
 }
 
 /// A gate. Cheap to clone.
@@ -52,6 +92,7 @@ pub enum Party {
 struct State {
     at_work: usize,
     of: HashMap<Party, usize>,
+    used: HashMap<Party, Used>,
     queues: HashMap<Party, VecDeque<oneshot::Sender<Pass>>>,
     /// Those with a queue, the next one first.
     turns: VecDeque<Party>,
@@ -61,6 +102,7 @@ struct State {
 pub struct Pass {
     gate: Gate,
     party: Party,
+    since: Instant,
 }
 
 /// Why there is no place.
@@ -111,7 +153,13 @@ impl Gate {
             return Ok(pass);
         }
         metrics::http_refused(self.name);
-        Err(Refused::Overloaded)
+        // Its own requests, or its own pause, kept it waiting.
+        let own = self.lock().of.get(&party).copied().unwrap_or_default();
+        Err(if own >= self.width.of_one {
+            Refused::TooMany(party)
+        } else {
+            Refused::Overloaded
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -125,7 +173,40 @@ impl Gate {
         Pass {
             gate: self.clone(),
             party,
+            since: Instant::now(),
         }
+    }
+
+    /// How long an account pauses after it was at work for so long. Under the lock.
+    fn pause(&self, state: &mut State, party: Party, at_work: Duration) -> Duration {
+        let Some(budget) = self.width.budget else {
+            return Duration::ZERO;
+        };
+        let now = Instant::now();
+        if state.used.len() >= MANY {
+            state
+                .used
+                .retain(|_, used| budget.left_over(*used, now) > 0.0);
+        }
+        let used = state.used.get(&party);
+        let before = used.map_or(0.0, |used| budget.left_over(*used, now));
+        let seconds = before + at_work.as_secs_f64();
+        state.used.insert(party, Used { seconds, at: now });
+        budget.pause(seconds)
+    }
+
+    /// Gives a place back to its account.
+    fn give_back(&self, party: Party) {
+        {
+            let mut state = self.lock();
+            if let Some(own) = state.of.get_mut(&party) {
+                *own -= 1;
+                if *own == 0 {
+                    state.of.remove(&party);
+                }
+            }
+        }
+        self.let_in();
     }
 
     /// Lets in who may, one of each account after the other.
@@ -184,17 +265,24 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        {
+        let pause = {
             let mut state = self.gate.lock();
             state.at_work -= 1;
-            if let Some(own) = state.of.get_mut(&self.party) {
-                *own -= 1;
-                if *own == 0 {
-                    state.of.remove(&self.party);
-                }
+            self.gate
+                .pause(&mut state, self.party, self.since.elapsed())
+        };
+        match Handle::try_current() {
+            Ok(runtime) if !pause.is_zero() => {
+                // Others need not wait for it.
+                self.gate.let_in();
+                let (gate, party) = (self.gate.clone(), self.party);
+                runtime.spawn(async move {
+                    sleep(pause).await;
+                    gate.give_back(party);
+                });
             }
+            _ => self.gate.give_back(self.party),
         }
-        self.gate.let_in();
     }
 }
 
@@ -234,8 +322,61 @@ mod tests {
                 of_one,
                 waiting,
                 wait: Duration::from_secs(60),
+                budget: None,
             },
         )
+    }
+
+    /// A place for each of two accounts, of whom each may be at work half of the time once it has been for two seconds.
+    fn paced() -> Gate {
+        Gate::new(
+            "test",
+            Width {
+                places: 2,
+                of_one: 1,
+                waiting: 1,
+                wait: Duration::from_secs(60),
+                budget: Some(Budget {
+                    burst: Duration::from_secs(2),
+                    rate: 0.5,
+                }),
+            },
+        )
+    }
+
+    /// How long until an account has a place, which it then keeps for a second.
+    async fn second_at_work(gate: &Gate, account: i32) -> Duration {
+        let asked = Instant::now();
+        let pass = gate.enter(Party::Account(account)).await.expect("a place");
+        let waited = asked.elapsed();
+        sleep(Duration::from_secs(1)).await;
+        drop(pass);
+        waited
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_without_pause_is_served_with_pauses_and_nobody_else() {
+        let gate = paced();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            waits.push(second_at_work(&gate, 1).await.as_secs());
+        }
+        assert_eq!(waits[..3], [0, 0, 0], "a burst is served at once");
+        let later: u64 = waits[6..].iter().sum();
+        assert!((5..=7).contains(&later), "half of the time: {waits:?}");
+        assert_eq!(second_at_work(&gate, 2).await, Duration::ZERO);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(second_at_work(&gate, 1).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_has_an_end_and_leaves_the_place_to_others() {
+        let gate = paced();
+        let pass = gate.enter(Party::Account(1)).await.expect("a place");
+        sleep(Duration::from_secs(3_600)).await;
+        drop(pass);
+        assert_eq!(gate.lock().at_work, 0);
+        assert_eq!(second_at_work(&gate, 1).await, LONGEST_PAUSE);
     }
 
     #[tokio::test]

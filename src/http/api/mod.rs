@@ -99,7 +99,7 @@ use crate::store::Store;
 pub use address::UntrustedProxy;
 pub use code::Code;
 pub use erasures::{noted as noted_erasure, report as erasure_report};
-use gates::{Gate, Width};
+use gates::{Budget, Gate, Width};
 use operation::Operation;
 pub use problem::Problem;
 pub use quotas::Quotas;
@@ -277,17 +277,24 @@ fn ordinary_width(store: &Store) -> Width {
         // More than may come at once by the default limit.
         waiting: 128,
         wait: Duration::from_secs(10),
+        budget: None,
     }
 }
 
-/// As many as there are connections for it; half of them for one account.
+/// As many as there are connections for it; half of them for one account, and of the cores an eighth where it asks
+/// without pause: so many seconds of work come back each second.
 fn heavy_width(store: &Store) -> Width {
     let places = store.heavy_connections();
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     Width {
         places,
         of_one: (places / 2).max(1),
         waiting: 4,
         wait: Duration::from_secs(10),
+        budget: Some(Budget {
+            burst: Duration::from_secs(2),
+            rate: cores as f64 / 8.0,
+        }),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::telemetry::Chain;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request was not carried out. Nothing was changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     code: Code,
@@ -196,8 +196,15 @@ fn point_at(errors: &Map<String, Value>, above: &str, list: &mut Vec<Value>) {
     }
 }
 
+/// Among the extensions of an answer that refused a request because its account has enough at work: the same request
+/// need not be looked at again for a moment.
+#[derive(Debug, Clone)]
+pub struct Full(pub Problem);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let full = matches!(self.code, Code::TooManyAtOnce | Code::TooManyExports);
+        let full = full.then(|| Full(self.clone()));
         let mut response = if trace::wants_problem_json() {
             let mut response = (self.status, Json(self.details())).into_response();
             response
@@ -211,6 +218,9 @@ impl IntoResponse for Problem {
             .headers_mut()
             .append(header::VARY, HeaderValue::from_static("accept"));
         response.headers_mut().extend(self.headers);
+        if let Some(full) = full {
+            response.extensions_mut().insert(full);
+        }
         response
     }
 }
