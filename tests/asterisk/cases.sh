@@ -836,11 +836,11 @@ case_ari_away() {
         call ${N}801 ANSWERED 2 none
         call ${N}801 '' 1 no_eligible_clients_available
         # Far enough apart that none overtakes another on a busy machine.
-        place carrier.xml -r 8 -d 1500
+        place carrier.xml -r 3 -d 2000
         heard "$CARRIER"
         eventually 2 'ARI away: slots are free after the end' nothing_open
     done
-    expect 'ARI away: billsec' sql_is t "select bool_and(billsec_seconds between 1 and 2) from call_logs where call_status = 'ANSWERED'"
+    expect 'ARI away: billsec' sql_is t "select bool_and(billsec_seconds between 1 and 3) from call_logs where call_status = 'ANSWERED'"
     no_fallbacks
     daemon_kill one
     daemon_configure one
