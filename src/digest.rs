@@ -26,6 +26,11 @@ pub fn sha256(mut source: impl Read) -> io::Result<([u8; 32], u64)> {
     }
 }
 
+/// The digest of a text.
+pub fn of_text(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
 /// Two digits, 0 to 9 and a to f, a byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

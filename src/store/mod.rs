@@ -5,6 +5,7 @@
 //! nothing is counted twice whoever calls.
 
 pub mod audit;
+mod call_rows;
 pub mod calls;
 pub mod campaigns;
 pub mod clients;

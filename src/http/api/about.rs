@@ -5,9 +5,9 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::MAX_PER_PAGE;
 use super::{Api, body, words};
 use crate::clock;

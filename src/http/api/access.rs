@@ -7,8 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,193 +22,15 @@ use super::ignored::Ignored;
 use super::limits::Standing;
 use super::operation::{Meta, Served};
 use super::problem::Full;
+use super::principal::{Access, Caller, Due, Via, is_safe};
 use super::recent::Recent;
 use super::security::{Kind, of_stranger};
-use super::{Api, Problem, auth, idempotency, keys, trace};
+use super::{Api, Problem, auth, idempotency, keys};
+use crate::digest;
 use crate::domain::{Role, UserId};
 use crate::metrics;
-use crate::store::request::{Actor, Reach};
 use crate::store::security::SecurityEvent;
 use crate::store::sessions::{self, FoundSession, Remembered, Session};
-
-/// Who may use an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Public,
-    /// Whoever is logged in.
-    SignedIn,
-    /// Sellers only; administrators and staff have no objects of their own.
-    Seller,
-    /// Staff and administrators.
-    Staff,
-    /// Administrators only.
-    Admin,
-    /// Programs with the internal token.
-    Internal,
-}
-
-impl Access {
-    /// The roles that have it; none where it is not by role.
-    pub fn roles(self) -> &'static [Role] {
-        match self {
-            Self::Public | Self::Internal => &[],
-            Self::SignedIn => &Role::ALL,
-            Self::Seller => &[Role::User],
-            Self::Staff => &[Role::Admin, Role::Staff],
-            Self::Admin => &[Role::Admin],
-        }
-    }
-
-    /// Whether a role has it, and the names of those that do.
-    fn allows(self, role: Role) -> Result<(), String> {
-        let roles = self.roles();
-        if roles.is_empty() || roles.contains(&role) {
-            return Ok(());
-        }
-        let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
-        Err(names.join(", "))
-    }
-}
-
-/// How a caller showed who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// The session with this id.
-    Session(i64),
-    /// The API key with this id.
-    Key(i64),
-}
-
-/// What a session must do before anything else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// Change a password that was for one log-in only.
-    Password,
-    /// Set up a second factor.
-    SecondFactor,
-}
-
-impl Due {
-    /// What is due first, of an account that logged in.
-    pub fn of(api: &Api, role: Option<Role>, must_change: bool, has_factor: bool) -> Option<Self> {
-        if must_change {
-            return Some(Self::Password);
-        }
-        let mode = api.settings.accounts.second_factor;
-        let required = role.is_some_and(|role| mode.is_required_of(role));
-        (required && !has_factor).then_some(Self::SecondFactor)
-    }
-
-    /// Its name in answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password_change",
-            Self::SecondFactor => "second_factor_setup",
-        }
-    }
-
-    fn problem(self) -> Problem {
-        match self {
-            Self::Password => Problem::forbidden(
-                Code::PasswordChangeRequired,
-                "Your password was for one log-in only. Change it first: PUT /api/auth/password with \
-                 `currentPassword` and `newPassword`.",
-            ),
-            Self::SecondFactor => Problem::forbidden(
-                Code::SecondFactorSetupRequired,
-                "Accounts of your role log in with a second factor. Set it up first: POST /api/auth/totp, then POST \
-                 /api/auth/totp/confirm.",
-            ),
-        }
-    }
-}
-
-/// Who asks. Active, and allowed to.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The account.
-    pub user_id: UserId,
-    /// Its name.
-    pub username: String,
-    /// Its role.
-    pub role: Role,
-    /// How it showed that.
-    pub via: Via,
-    /// Where it asks from.
-    pub address: IpAddr,
-    /// What its API key may do, if it showed one.
-    scopes: Option<Vec<String>>,
-    /// What its session must do first.
-    pub due: Option<Due>,
-    /// Its session gave the password within the last minutes.
-    fresh: bool,
-}
-
-impl Caller {
-    /// Whose things it sees; `None`: everybody's.
-    pub fn owner(&self) -> Option<i32> {
-        (self.role == Role::User).then_some(self.user_id.0)
-    }
-
-    /// Refuses an API key that does not go so far, for what an operation shows of another group.
-    pub fn check_scope(&self, group: &str, method: &Method) -> Result<(), Problem> {
-        match &self.scopes {
-            Some(scopes) => check_scopes(group, method, scopes),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses API keys, and sessions that did not give their password within the last minutes: for what a stolen cookie
-    /// must not be enough.
-    pub fn check_fresh(&self) -> Result<(), Problem> {
-        match self.via {
-            Via::Key(_) => Err(Problem::forbidden(
-                Code::SessionOnly,
-                "This is not for API keys. Log in.",
-            )),
-            Via::Session(_) if self.fresh => Ok(()),
-            Via::Session(_) => Err(Problem::forbidden(
-                Code::FreshLoginRequired,
-                "Show first that it is still you: send your password to POST /api/auth/reauthenticate, or log in anew. \
-                 Then repeat this within 5 minutes.",
-            )),
-        }
-    }
-
-    /// What its requests may see.
-    pub fn reach(&self) -> Reach {
-        match self.role {
-            Role::User => Reach::Tenant(self.user_id),
-            Role::Admin | Role::Staff => Reach::Everything,
-        }
-    }
-
-    /// As the audit log names it.
-    pub fn actor(&self) -> Actor {
-        Actor {
-            user_id: Some(self.user_id),
-            name: self.username.clone(),
-            via: match self.via {
-                Via::Session(id) => format!("session:{id}"),
-                Via::Key(id) => format!("key:{id}"),
-            },
-            request_id: trace::request_id(),
-            address: self.address.to_string(),
-        }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            tracing::error!("an operation without login asks who the caller is");
-            Problem::internal()
-        })
-    }
-}
 
 /// Among the extensions of requests that came by the listener for programs.
 #[derive(Debug, Clone, Copy)]
@@ -255,7 +76,7 @@ fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
         Some(key) => key.to_owned(),
         None => cookie(headers, "session")?,
     };
-    Some(auth::digest(&token))
+    Some(digest::of_text(&token))
 }
 
 /// What the guard learns that the answer must say, whatever it is.
@@ -479,7 +300,12 @@ async fn authenticate(
         Problem::internal()
     })?;
     let due = match who.via {
-        Via::Session(_) => Due::of(api, Some(role), who.must_change_password, who.has_factor),
+        Via::Session(_) => Due::of(
+            api.settings.accounts.second_factor,
+            Some(role),
+            who.must_change_password,
+            who.has_factor,
+        ),
         Via::Key(id) => {
             api.security
                 .key_used(id, who.user_id, &who.username, Some(role), address);
@@ -552,7 +378,7 @@ async fn by_cookies(
     }
     let lives = auth::lives(api);
     if let Some(token) = session {
-        let hash = auth::digest(&token);
+        let hash = digest::of_text(&token);
         if api.tokens.unknown.get(&hash).is_none() {
             match api.store.find_session(&hash, lives.idle).await? {
                 FoundSession::Living(session) => return Ok(Who::of_session(session)),
@@ -567,13 +393,13 @@ async fn by_cookies(
     };
     let (new_session, new_remember) = (auth::new_token()?, auth::new_token()?);
     let tokens = sessions::Tokens {
-        session: &auth::digest(&new_session),
-        remember: &auth::digest(&new_remember),
+        session: &digest::of_text(&new_session),
+        remember: &digest::of_text(&new_remember),
     };
     let resumed = api
         .store
         .resume_session(
-            &auth::digest(&remember),
+            &digest::of_text(&remember),
             tokens,
             lives,
             &address.to_string(),
@@ -624,7 +450,7 @@ async fn by_key(api: &Api, headers: &HeaderMap) -> Result<(Who, Vec<String>), Pr
         )
     };
     let prefix = keys::prefix_of(token).ok_or_else(wrong)?;
-    let hash = auth::digest(token);
+    let hash = digest::of_text(token);
     if api.tokens.unknown.get(&hash).is_some() {
         return Err(wrong());
     }
@@ -664,26 +490,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The scope that an operation of a group needs, and the wider one that does as well.
-pub fn scope(group: &str, method: &Method) -> (String, &'static str) {
-    let action = if is_safe(method) { "read" } else { "write" };
-    (format!("{group}:{action}"), action)
-}
-
-fn check_scopes(group: &str, method: &Method, scopes: &[String]) -> Result<(), Problem> {
-    let (needed, action) = scope(group, method);
-    if scopes
-        .iter()
-        .any(|scope| scope == action || *scope == needed)
-    {
-        return Ok(());
-    }
-    Err(Problem::forbidden(
-        Code::ScopeMissing,
-        format!("This needs an API key with the scope `{needed}` or `{action}`."),
-    ))
-}
-
 /// 401 with the way to do better.
 fn unauthorized(code: Code, message: &'static str) -> Problem {
     Problem::unauthorized(code, message).with_header(
@@ -717,7 +523,7 @@ fn is_one_of(given: &[u8], tokens: &[SecretString]) -> bool {
     let hash: [u8; 32] = Sha256::digest(given).into();
     let mut right = subtle::Choice::from(0);
     for token in tokens {
-        right |= auth::digest(token.expose_secret()).ct_eq(&hash);
+        right |= digest::of_text(token.expose_secret()).ct_eq(&hash);
     }
     // Nothing is no token, whatever the configuration says.
     bool::from(right) && !given.is_empty()
@@ -752,10 +558,6 @@ pub fn check_origin(api: &Api, headers: &HeaderMap) -> Result<(), Problem> {
         ));
     }
     Ok(())
-}
-
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// A cookie of the request.

@@ -9,13 +9,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::access::{Access, Caller};
 use super::callers::CallersShown;
 use super::code::Code;
 use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
-use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Parameter, ParameterKind, Query, parameter};
 use super::zone::{TZ, zone};
 use super::{Api, Problem, words};
@@ -196,10 +195,10 @@ async fn list(
         .store
         .audit_log(caller.reach(), &filter, per_page + 1)
         .await
-        .map_err(logs::too_slow)?;
+        .map_err(Problem::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.audit_total(caller.reach(), &filter).await;
-        Some(total.map_err(logs::too_slow)?)
+        Some(total.map_err(Problem::too_slow)?)
     } else {
         None
     };

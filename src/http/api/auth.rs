@@ -14,18 +14,19 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::access::{Access, Caller, Due, Via, check_origin};
+use super::access::check_origin;
 use super::address::From;
 use super::body::Input;
 use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
 use super::logins::{self, Origin};
 use super::operation::Operation;
+use super::principal::{Access, Caller, Due, Via};
 use super::security::{Kind, of_caller, of_stranger};
 use super::users::User;
 use super::{Api, Message, Problem, totp};
+use crate::digest;
 use crate::domain::weak_password::weakness;
 use crate::domain::{Role, UserId};
 use crate::password;
@@ -186,11 +187,6 @@ pub fn new_token() -> Result<String, Problem> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What is kept of a token.
-pub fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
 /// How long sessions live.
 pub fn lives(api: &Api) -> Lives {
     Lives {
@@ -233,8 +229,8 @@ async fn login(
                 user_id: account.user.id,
                 password_hash: &account.password_hash,
                 tokens: Tokens {
-                    session: &digest(&token),
-                    remember: &digest(&remember),
+                    session: &digest::of_text(&token),
+                    remember: &digest::of_text(&remember),
                 },
                 lives: lives(&api),
                 address: &address.to_string(),
@@ -265,7 +261,12 @@ async fn login(
                 .from_program(&user_agent)
                 .with(json!({ "secondFactor": passed.as_str() })),
         );
-        let due = Due::of(&api, role, account.must_change_password, account.has_factor);
+        let due = Due::of(
+            api.settings.accounts.second_factor,
+            role,
+            account.must_change_password,
+            account.has_factor,
+        );
         let body = LoggedIn {
             message: "Logged in.".into(),
             user: User::of(account.user),

@@ -12,7 +12,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::access::Caller;
 use super::body::Input;
 use super::campaigns::{INT4, refuse_campaign};
 use super::code::Code;
@@ -20,6 +19,7 @@ use super::dids::{self, MAX_PENDING, NewDid};
 use super::form::{Errors, Field, Form, Unknown};
 use super::links::{self, GIVEN_LINK, Link, NewLink};
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::Id;
 use super::quotas::Room;
 use super::scope::{Side, owner_of_new};

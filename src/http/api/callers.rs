@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::access::Caller;
 use super::code::Code;
 use super::limits::{NUMBERS_PER_HOUR, too_many};
+use super::principal::Caller;
 use super::query::Query;
 use super::{Api, Problem};
 use crate::domain::UserId;

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller};
 use super::body::{Input, given};
 use super::code::Code;
 use super::etag::{Tag, Tagged, created_below};
@@ -15,6 +14,7 @@ use super::form::{Field, Form, Rule, Unknown};
 use super::links::Link;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::scope::{Owned, Side, note, owner_of_new, with_owner};
 use super::{Api, Problem, quotas, shown, words};

@@ -16,13 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::access::{Access, Caller};
 use super::body::{Input, given};
 use super::code::Code;
 use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::registration::{self, REGISTER};
 use super::{Api, Problem, shown, words};

@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::form::parse_moment;
 use super::live::Named;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem, words};
 use crate::clock;

@@ -10,13 +10,13 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::Caller;
 use super::body::{Input, given};
 use super::code::Code;
 use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::scope::{Owned, Side, note, owner_of_new, with_owner};
 use super::{Api, Problem, quotas, shown, words};

@@ -12,11 +12,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::access::{Access, Caller};
 use super::body::Input;
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Ids, Parameter, ParameterKind, Query, parameter};
 use super::{Api, Problem};
 use crate::domain::UserId;

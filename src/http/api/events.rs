@@ -24,12 +24,13 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use super::access::{Access, Caller, still_holds};
+use super::access::still_holds;
 use super::callers::CallersShown;
 use super::code::Code;
 use super::live::CallState;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::streams::LOGIN_LOOK;
 use super::{Api, Problem, words};
 use crate::clock;

@@ -15,12 +15,12 @@ use futures_util::stream;
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::access::{Access, Caller};
 use super::callers::CallersShown;
 use super::code::Code;
 use super::logs::{self, FILTERS, SORT, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::Query;
 use super::security::{Kind, of_caller};
 use super::streams::{Reader, Right, SLOWEST_EXPORT, What, watched};
@@ -153,7 +153,7 @@ async fn export(
     first.push_str(&header_line.join(","));
     first.push_str("\r\n");
     // What goes wrong at once is still answered as a problem.
-    export.piece(&mut first).await.map_err(logs::too_slow)?;
+    export.piece(&mut first).await.map_err(Problem::too_slow)?;
     let events = &export.api.security;
     events.note(exported.with(json!({ "filter": query.given() })));
     let span = tracing::Span::current();

@@ -8,12 +8,11 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Ids};
-use super::scope::note;
-use super::usage::UserBrief;
+use super::scope::{UserBrief, note};
 use super::{Api, Problem};
 use crate::domain::{ClientId, UserId};
 use crate::store::grants::GrantRow;

@@ -11,9 +11,9 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::Caller;
 use super::code::Code;
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::Ids;
 use super::scope::Side;
 use super::usage::{REASON, reason};

@@ -15,9 +15,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::access::Caller;
 use super::code::Code;
 use super::gates::Pass;
+use super::principal::Caller;
 use super::{Api, Problem, body, trace};
 use crate::digest::hex;
 use crate::store::idempotency::{Begun, DEAD, Kept, Key};

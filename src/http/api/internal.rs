@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::access::Access;
 use super::code::Code;
 use super::form::{Field, Form, Rule, Unknown};
 use super::operation::Operation;
+use super::principal::Access;
 use super::query::{ParameterKind, Query, parameter};
 use super::{Api, Problem, body, trace, words};
 use crate::domain::{Check, DialledNumber, LinkId, RefusalReason};

@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller, Via};
-use super::auth::{digest, tenant_of};
+use super::auth::tenant_of;
 use super::body::Input;
 use super::code::Code;
 use super::etag::created_below;
@@ -23,9 +22,11 @@ use super::form::{Field, Form, Unknown};
 use super::idempotency::KeepInstead;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller, Via};
 use super::query::Ids;
 use super::{Api, Problem, quotas, shown};
 use crate::clock;
+use crate::digest;
 use crate::password;
 use crate::store::keys::{KeyRow, NewKey};
 use crate::store::quotas::Kind;
@@ -213,7 +214,7 @@ async fn create(
             user_id: caller.user_id,
             name: &given.name,
             prefix: &prefix,
-            hash: &digest(&key),
+            hash: &digest::of_text(&key),
             scopes: &scopes,
             expires_at,
             role,

@@ -14,12 +14,11 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::access::{Caller, Via};
-use super::auth::digest;
 use super::code::Code;
-use super::logins::in_words;
+use super::principal::{Caller, Via};
 use super::recent::Recent;
 use super::{Problem, Settings};
+use crate::digest;
 use crate::domain::UserId;
 use crate::domain::network::Network;
 
@@ -104,7 +103,7 @@ impl Limits {
     /// Counts a search for a caller's number by an account that does not see callers: how long to wait, if it was one
     /// number too many.
     pub fn number_sought(&self, account: UserId, number: &str) -> Option<Duration> {
-        let sought = (account.0, digest(number));
+        let sought = (account.0, digest::of_text(number));
         if self.sought.get(&sought).is_some() {
             return None;
         }
@@ -258,6 +257,16 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_millis().div_ceil(1_000) as u64
 }
 
+/// As people say it, rounded up.
+pub fn in_words(wait: Duration) -> String {
+    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+    match (seconds, seconds.div_ceil(60)) {
+        (1, _) => "1 second".to_owned(),
+        (2..=90, _) => format!("{seconds} seconds"),
+        (_, minutes) => format!("{minutes} minutes"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,5 +336,17 @@ mod tests {
             counter.count(&Subject::Account(id));
         }
         assert!(counter.limiter.len() < FORGET_EVERY as usize * 10);
+    }
+
+    #[test]
+    fn waits_are_told_in_words() {
+        for (seconds, words) in [
+            (0.2, "1 second"),
+            (45.0, "45 seconds"),
+            (90.5, "2 minutes"),
+            (800.0, "14 minutes"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs_f64(seconds)), words);
+        }
     }
 }

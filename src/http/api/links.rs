@@ -6,7 +6,6 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::Caller;
 use super::body::{Input, given};
 use super::campaigns::{ClientBrief, INT4, refuse_campaign};
 use super::code::Code;
@@ -14,6 +13,7 @@ use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::{Id, Ids};
 use super::scope::{Side, note};
 use super::{Api, Problem, quotas, shown, words};

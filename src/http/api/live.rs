@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller};
 use super::callers::CallersShown;
 use super::code::Code;
 use super::logs::{self, FILTERS, LoggedCallDetails, LoggedPage, PAGE_PARAMETERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Ids, Listed, Parameter, ParameterKind, Query, parameter};
 use super::scope::Side;
 use super::{Api, Problem, hangups, words};

@@ -20,14 +20,16 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
 
-use super::access::{Access, Caller, cookie};
-use super::auth::{append_cookie, digest, new_token};
+use super::access::cookie;
+use super::auth::{append_cookie, new_token};
 use super::code::Code;
 use super::limits::too_many;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::Ids;
 use super::security::{Kind, of_stranger};
 use super::{Api, Message, Problem, trace};
+use crate::digest;
 use crate::digest::hex;
 use crate::domain::network::Network;
 use crate::domain::{Role, UserId};
@@ -119,7 +121,7 @@ impl Origin {
     }
 
     fn device_hash(&self) -> Option<[u8; 32]> {
-        self.device.as_deref().map(digest)
+        self.device.as_deref().map(digest::of_text)
     }
 
     fn subjects(&self, username: &str) -> Subjects {
@@ -142,7 +144,7 @@ impl Origin {
 
 /// Whether the name is one makes no difference.
 fn account(username: &str) -> String {
-    hex(&digest(username))
+    hex(&digest::of_text(username))
 }
 
 /// What the subjects of an account together with a network begin with.
@@ -256,16 +258,6 @@ fn wait_for(what: &str, wait: Duration) -> Problem {
         ),
         wait,
     )
-}
-
-/// As people say it, rounded up.
-pub fn in_words(wait: Duration) -> String {
-    let seconds = wait.as_millis().div_ceil(1_000).max(1);
-    match (seconds, seconds.div_ceil(60)) {
-        (1, _) => "1 second".to_owned(),
-        (2..=90, _) => format!("{seconds} seconds"),
-        (_, minutes) => format!("{minutes} minutes"),
-    }
 }
 
 /// How long a login waits after so many failures at its account, from everywhere.
@@ -452,7 +444,7 @@ pub async fn succeeded(
         return Ok(());
     }
     let token = new_token()?;
-    api.store.add_device(user, &digest(&token)).await?;
+    api.store.add_device(user, &digest::of_text(&token)).await?;
     append_cookie(api, response, DEVICE, &token, Some(DEVICE_KEPT));
     Ok(())
 }
@@ -523,17 +515,5 @@ mod tests {
         assert_ne!(one.pair, origin("198.51.100.1").subjects("alice").pair);
         assert_ne!(one.account, origin("192.0.2.7").subjects("Alice").account);
         assert!(one.pair.starts_with(&pairs(&account("alice"))));
-    }
-
-    #[test]
-    fn waits_are_told_in_words() {
-        for (seconds, words) in [
-            (0.2, "1 second"),
-            (45.0, "45 seconds"),
-            (90.5, "2 minutes"),
-            (800.0, "14 minutes"),
-        ] {
-            assert_eq!(in_words(Duration::from_secs_f64(seconds)), words);
-        }
     }
 }

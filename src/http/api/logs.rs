@@ -7,22 +7,21 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use super::access::{Access, Caller};
 use super::callers::CallersShown;
 use super::code::Code;
 use super::cursor::{self, Mark, TOTAL};
 use super::etag::Tag;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::period::{Bound, bound};
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::RecordingOfCall;
 use super::security::{Kind, of_caller};
@@ -31,7 +30,6 @@ use super::transcripts::TranscriptMatch;
 use super::zone::{TZ, zone};
 use super::{Api, Problem, words};
 use crate::domain::Role;
-use crate::store;
 use crate::store::logs::{AttemptRow, CallFilter, CallRow, Order, Position};
 use crate::store::transcribed::Spoken;
 
@@ -440,7 +438,7 @@ pub async fn ended(api: &Api, caller: &Caller, query: &Query) -> Result<LoggedPa
             counted,
         )
         .await
-        .map_err(too_slow)?;
+        .map_err(Problem::too_slow)?;
     let (has_more, next_cursor) = cursor::cut(&mut rows, page.per_page, |row| {
         write_cursor(order, row.position())
     });
@@ -477,7 +475,7 @@ async fn show_matches(
         .store
         .transcript_matches(caller.reach(), caller.owner(), &ids, words)
         .await
-        .map_err(too_slow)?;
+        .map_err(Problem::too_slow)?;
     let mut by_call: HashMap<i64, Vec<TranscriptMatch>> = HashMap::new();
     for found in matches {
         let shown = by_call.entry(found.call_id).or_default();
@@ -539,18 +537,6 @@ pub async fn ended_call(api: &Api, caller: &Caller, id: i64) -> Result<LoggedCal
     })
 }
 
-/// A search that the database gave up: say how to make it easier.
-pub fn too_slow(error: store::Error) -> Problem {
-    if error.is_overload() {
-        return Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::TooSlow,
-            "This takes too long. Narrow it with start_date and end_date, or go through the calls with a cursor.",
-        );
-    }
-    error.into()
-}
-
 /// The order asked for.
 pub fn order(query: &Query) -> Result<Order, Problem> {
     let sort = query.choice("sort", SORTS)?;
@@ -593,7 +579,7 @@ pub async fn filter(
         .store
         .calls_with_words(caller.reach(), filter.user_id, &words)
         .await
-        .map_err(too_slow)?;
+        .map_err(Problem::too_slow)?;
     match found {
         Spoken::Nothing => {
             return Err(Problem::bad_request(
@@ -677,73 +663,6 @@ fn seconds(query: &Query, name: &str) -> Result<Option<i32>, Problem> {
     }
 }
 
-/// Not a day or a time.
-#[derive(Debug, PartialEq, Eq)]
-struct Malformed;
-
-/// Which end of a time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
-    Start,
-    End,
-}
-
-/// The first moment that counts, or the first that does not: bounds are inclusive, days are those of `tz`.
-pub(super) fn bound(query: &Query, name: &str, bound: Bound) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = query.text(name) else {
-        return Ok(None);
-    };
-    read_bound(text, bound, &zone(query)?).map_err(|Malformed| {
-        Problem::bad_request(
-            Code::BadParameter,
-            format!(
-                "`{name}` must be a day as 2026-01-31, or a time with offset as 2026-01-31T12:00:00Z."
-            ),
-        )
-    })
-}
-
-/// `None` where it is beyond all calls.
-fn read_bound(text: &str, bound: Bound, zone: &TimeZone) -> Result<Option<Timestamp>, Malformed> {
-    if text.len() == 10 {
-        let day = read_day(text).ok_or(Malformed)?;
-        // Where summer time begins at midnight, the first moment after it.
-        let midnight = |day: Date| day.to_zoned(zone.clone()).ok().map(|z| z.timestamp());
-        return Ok(match bound {
-            Bound::Start => Some(midnight(day).unwrap_or(Timestamp::MAX)),
-            Bound::End => day.checked_add(1.day()).ok().and_then(midnight),
-        });
-    }
-    if !(17..=40).contains(&text.len()) {
-        return Err(Malformed);
-    }
-    // A plus that was not percent-encoded arrives as a blank.
-    let mended = match text.rsplit_once(' ') {
-        Some((time, offset)) if time.len() > 10 && offset.contains(':') => {
-            format!("{time}+{offset}")
-        }
-        _ => text.to_owned(),
-    };
-    let time: Timestamp = mended.parse().map_err(|_| Malformed)?;
-    Ok(match bound {
-        Bound::Start => Some(time),
-        Bound::End => time.checked_add(SignedDuration::from_micros(1)).ok(),
-    })
-}
-
-/// `YYYY-MM-DD` and nothing else.
-fn read_day(text: &str) -> Option<Date> {
-    let mut parts = text.split('-').map(|part| {
-        let digits = part.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| part.parse::<i16>().ok()).flatten()
-    });
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let right = text.as_bytes().get(4) == Some(&b'-') && text.as_bytes().get(7) == Some(&b'-');
-    (right && parts.next().is_none())
-        .then(|| Date::new(year, month as i8, day as i8).ok())
-        .flatten()
-}
-
 fn mark(order: Order) -> Mark {
     Mark(match order {
         Order::Newest => 1,
@@ -779,80 +698,6 @@ fn read_cursor(query: &Query, order: Order) -> Result<Option<Position>, Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(text: &str, bound: Bound) -> Result<Option<String>, Malformed> {
-        read_bound(text, bound, &TimeZone::UTC).map(|time| time.map(|time| time.to_string()))
-    }
-
-    #[test]
-    fn days_and_times_are_inclusive() {
-        let some = |text: &str| Ok(Some(text.to_owned()));
-        assert_eq!(
-            read("2026-01-31", Bound::Start),
-            some("2026-01-31T00:00:00Z")
-        );
-        assert_eq!(read("2026-01-31", Bound::End), some("2026-02-01T00:00:00Z"));
-        assert_eq!(
-            read("2026-01-31T12:00:00+02:00", Bound::Start),
-            some("2026-01-31T10:00:00Z")
-        );
-        assert_eq!(
-            read("2026-01-31T12:00:00 02:00", Bound::Start),
-            some("2026-01-31T10:00:00Z")
-        );
-        assert_eq!(
-            read("2026-01-31T12:00:00Z", Bound::End),
-            some("2026-01-31T12:00:00.000001Z")
-        );
-        assert_eq!(read("9999-12-31", Bound::End), Ok(None));
-        assert!(read("9999-12-31", Bound::Start).is_ok_and(|time| time.is_some()));
-        assert!(read("0001-01-01", Bound::Start).is_ok_and(|time| time.is_some()));
-    }
-
-    #[test]
-    fn days_are_those_of_the_zone() {
-        let read = |day: &str, zone: &str| {
-            let zone = TimeZone::get(zone).expect("a zone");
-            let bounds = [Bound::Start, Bound::End].map(|bound| {
-                let time = read_bound(day, bound, &zone).ok().flatten();
-                time.expect("a time").to_string()
-            });
-            bounds.join(" ")
-        };
-        assert_eq!(
-            read("2026-01-31", "Asia/Kolkata"),
-            "2026-01-30T18:30:00Z 2026-01-31T18:30:00Z"
-        );
-        // 23 hours, 25 hours.
-        assert_eq!(
-            read("2026-03-29", "Europe/Berlin"),
-            "2026-03-28T23:00:00Z 2026-03-29T22:00:00Z"
-        );
-        assert_eq!(
-            read("2026-10-25", "Europe/Berlin"),
-            "2026-10-24T22:00:00Z 2026-10-25T23:00:00Z"
-        );
-    }
-
-    #[test]
-    fn what_is_no_date_is_malformed() {
-        for text in [
-            "x",
-            "2026-02-30",
-            "2026-1-31",
-            "31.01.2026",
-            "2026-01-3\u{0}",
-            "٢٠٢٦-٠",
-            "2026/01/31",
-            "2026-13-01",
-            "2026-01-31T12:00:00",
-            "20260131",
-            "2026-01-31 ",
-        ] {
-            assert_eq!(read(text, Bound::Start), Err(Malformed), "{text:?}");
-            assert_eq!(read(text, Bound::End), Err(Malformed), "{text:?}");
-        }
-    }
 
     #[test]
     fn what_is_not_by_time_alone_is_a_search() {

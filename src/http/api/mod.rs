@@ -46,6 +46,8 @@ mod openapi;
 mod operation;
 mod order;
 mod peaks;
+mod period;
+mod principal;
 mod problem;
 mod query;
 mod quotas;
@@ -340,14 +342,24 @@ pub fn routers(
         settings,
         store,
     }));
-    let outside = operation::routes(&api, operations()).merge(docs::routes());
-    let inside =
-        operation::routes(&api, internal::operations()).layer(middleware::from_fn(mark_inside));
+    let outside = routes(&api, operations()).merge(docs::routes());
+    let inside = routes(&api, internal::operations()).layer(middleware::from_fn(mark_inside));
     Routers {
         outside: finished(outside, api.clone()),
         inside: finished(inside, api),
         security_events,
     }
+}
+
+/// The routes of all operations, each behind its guard.
+fn routes(api: &Api, operations: Vec<Operation>) -> Router<Api> {
+    let mut router = Router::new();
+    for Operation { meta, handler } in operations {
+        let path = meta.path;
+        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(meta)), access::guard);
+        router = router.route(path, handler.route_layer(guard));
+    }
+    router
 }
 
 fn finished(router: Router<Api>, api: Api) -> Router {

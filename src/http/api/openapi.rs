@@ -6,9 +6,9 @@ use axum::http::Method;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::access::{Access, scope};
 use super::form::Form;
 use super::operation::Meta;
+use super::principal::{Access, scope};
 use super::{responses, words};
 
 /// Builds the document. The same operations give the same text.

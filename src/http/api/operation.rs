@@ -1,24 +1,21 @@
 //! One table of operations: from it come the routes, who may use them, and the API's document.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::Api;
-use super::access::{self, Access, Due};
 use super::form::Form;
+use super::principal::{Access, Due};
 use super::query::Parameter;
 
 /// One operation of the API.
 #[derive(Clone)]
 pub struct Operation {
     pub(super) meta: Meta,
-    handler: MethodRouter<Api>,
+    /// What carries it out.
+    pub handler: MethodRouter<Api>,
 }
 
 /// What is known of an operation beside its handler.
@@ -329,15 +326,4 @@ impl Operation {
         self.meta.problems.extend_from_slice(statuses);
         self
     }
-}
-
-/// The routes of all operations, each behind its guard.
-pub fn routes(api: &Api, operations: Vec<Operation>) -> Router<Api> {
-    let mut router = Router::new();
-    for Operation { meta, handler } in operations {
-        let path = meta.path;
-        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(meta)), access::guard);
-        router = router.route(path, handler.route_layer(guard));
-    }
-    router
 }

@@ -5,13 +5,13 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::access::Caller;
 use super::body::Input;
 use super::campaigns::{self, CampaignWithAll, INT4};
 use super::etag::Tagged;
 use super::form::{Field, Form, Unknown};
 use super::links::{Link, PRIORITY, WEIGHT};
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::Id;
 use super::scope::{Owned, Side, note};
 use super::{Api, Problem};

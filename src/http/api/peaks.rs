@@ -19,10 +19,10 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::etag::{self, Tag};
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, Audible, LEGS, of_call, refused, stored};
 use super::{Api, Problem};

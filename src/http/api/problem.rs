@@ -28,6 +28,18 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A search that the database gave up: say how to make it easier.
+    pub fn too_slow(error: crate::store::Error) -> Self {
+        if error.is_overload() {
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::TooSlow,
+                "This takes too long. Narrow it with start_date and end_date, or go through the calls with a cursor.",
+            );
+        }
+        error.into()
+    }
+
     /// A problem with a code for programs and a sentence that says what is wrong and how to mend it.
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         debug_assert!(

@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller};
 use super::body::{Input, given};
 use super::code::Code;
 use super::form::{Field, Form, Unknown};
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::Id;
 use super::{Api, Problem, shown};
 use crate::domain::{Role, UserId};

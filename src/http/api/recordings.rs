@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::access::{Access, Caller};
 use super::body::Input;
 use super::code::Code;
 use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
 use super::form::{Field, Form, Unknown};
-use super::logs::{self, Bound};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::period::{Bound, bound};
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::range::Part;
 use super::security::{Kind, of_caller};
@@ -790,8 +790,8 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
         user_id: query.only_id("user_id")?,
         campaign_id: query.only_id("campaign_id")?,
         call_id: call_filter(&query)?,
-        from: logs::bound(&query, "start_date", Bound::Start)?,
-        to: logs::bound(&query, "end_date", Bound::End)?,
+        from: bound(&query, "start_date", Bound::Start)?,
+        to: bound(&query, "end_date", Bound::End)?,
     };
     // One more than asked for tells whether there is another page.
     let order = Ordered::read(&query, Mark::RECORDINGS, SORTS)?;
@@ -799,10 +799,10 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Reco
         .store
         .recordings(&filter, &order.keyset(TIMES)?, per_page + 1)
         .await
-        .map_err(logs::too_slow)?;
+        .map_err(Problem::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.recordings_total(&filter).await;
-        Some(total.map_err(logs::too_slow)?)
+        Some(total.map_err(Problem::too_slow)?)
     } else {
         None
     };

@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::keys::Key;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Ids};
 use super::sessions::SessionShown;
 use super::{Api, Problem, shown};

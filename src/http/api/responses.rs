@@ -6,9 +6,9 @@ use axum::http::Method;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
-use super::access::Access;
 use super::examples;
 use super::operation::{Content, Meta};
+use super::principal::Access;
 use super::problem::PROBLEM_JSON;
 
 /// The answers of an operation when all goes well. `versioned` are the paths of things with an `ETag`.

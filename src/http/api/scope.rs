@@ -9,10 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Problem;
-use super::access::{Access, Caller};
 use super::form::Field;
+use super::principal::{Access, Caller};
 use super::query::{Parameter, ParameterKind, parameter};
-use super::usage::UserBrief;
 use crate::domain::{Role, UserId};
 use crate::store::request::{Change, Request};
 
@@ -86,6 +85,15 @@ pub async fn owner_of_new(
         return Err(Problem::field("userId", "There is no such seller."));
     }
     Ok(owner)
+}
+
+/// A seller, in few words.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UserBrief {
+    /// Its id.
+    pub id: i32,
+    /// Its name.
+    pub username: String,
 }
 
 /// A seller's object, as staff sees it; without its seller, as the seller sees it.

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::access::Caller;
-use super::auth::digest;
+use super::principal::Caller;
 use super::trace;
 use crate::clock;
+use crate::digest;
 use crate::domain::{Role, UserId};
 use crate::metrics;
 use crate::store::security::SecurityEvent;
@@ -274,7 +274,7 @@ impl Recorder {
     /// player asks for a recording in pieces, and a list is read page by page. `what` tells what is the same.
     pub fn note_once(&self, what: &str, event: SecurityEvent) {
         let via = event.via.as_deref().unwrap_or_default();
-        let name = digest(&format!("{} {via} {what}", event.event));
+        let name = digest::of_text(&format!("{} {via} {what}", event.event));
         let mut recent = lock(&self.0.recent);
         let now = Instant::now();
         if recent

@@ -7,13 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::access::{Access, Caller};
 use super::audit::{SORT, SORTS, days};
 use super::callers::CallersShown;
 use super::cursor::{ListPart, Mark, Ordered, Place};
-use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Parameter, ParameterKind, Query, parameter};
 use super::security::Kind;
 use super::{Api, Problem};
@@ -215,7 +214,7 @@ async fn page(
         .store
         .security_events(caller.reach(), &filter, per_page + 1)
         .await
-        .map_err(logs::too_slow)?;
+        .map_err(Problem::too_slow)?;
     Ok(Json(ListPart::of(
         rows,
         per_page,

@@ -7,10 +7,10 @@ use axum::extract::{Path, Request as HttpRequest, State};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::Ids;
 use super::usage::{REASON, reason};
 use super::{Api, Problem, trace};

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller, Via};
 use super::auth::tenant_of;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller, Via};
 use super::query::Ids;
 use super::{Api, Message, Problem};
 use crate::store::request::{Actor, Change};

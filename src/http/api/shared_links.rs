@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::access::{Access, Caller, Via, still_holds};
+use super::access::still_holds;
 use super::address::From;
 use super::body::read_optional;
 use super::code::Code;
@@ -23,10 +23,12 @@ use super::form::{Field, Form, Unknown};
 use super::gates::Party;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller, Via};
 use super::query::{Ids, Query};
 use super::recordings::{self, ATTEMPT, DOWNLOAD, Heard, LEGS, RANGE_HEADERS, of_call};
 use super::security::{Kind, of_stranger};
 use super::streams::{Reader, Right, What};
+use super::trace::SHARED;
 use super::{Api, Problem, words};
 use crate::clock;
 use crate::domain::{Leg, Role, UserId};
@@ -85,8 +87,6 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-const PREFIX: &str = "/api/shared/recordings/";
-
 /// What the key is for.
 const PURPOSE: &str = "recording_links";
 
@@ -123,15 +123,6 @@ pub struct RecordingLink {
     leg: &'static str,
     /// The attempt that was recorded.
     attempt: i32,
-}
-
-/// A path as logs may have it: a link opens what it names to whoever reads it.
-pub fn shown(path: &str) -> &str {
-    if path.starts_with(PREFIX) {
-        "/api/shared/recordings/…"
-    } else {
-        path
-    }
 }
 
 async fn make(
@@ -194,7 +185,7 @@ async fn make(
         .await?;
     request.commit().await?;
     let origin = api.settings.public_origin.as_deref().unwrap_or_default();
-    let url = format!("{origin}{PREFIX}{token}");
+    let url = format!("{origin}{SHARED}{token}");
     let link = RecordingLink {
         url: url.clone(),
         expires_at: Moment(expires),
@@ -328,18 +319,4 @@ fn ended() -> Problem {
         Code::LinkEnded,
         "This link has ended. Ask whoever gave it to you for another.",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_log_has_a_link() {
-        assert_eq!(
-            shown("/api/shared/recordings/secret"),
-            "/api/shared/recordings/…"
-        );
-        assert_eq!(shown("/api/seller/dids"), "/api/seller/dids");
-    }
 }

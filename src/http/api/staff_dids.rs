@@ -3,11 +3,11 @@
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::dids::{self, Did};
 use super::etag::Tagged;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::Id;
 use super::scope::Owned;
 use super::usage::{REASON, reason};

@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::logs::{self, FILTERS, USER_FILTER};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Parameter, ParameterKind, Query, parameter};
 use super::zone::{self, zone};
 use super::{Api, Problem, words};
@@ -320,7 +320,7 @@ async fn statistics(
                 // The database does not know the zone.
                 return zone::unknown();
             }
-            logs::too_slow(error)
+            Problem::too_slow(error)
         })?;
     let truncated = rows.len() as i64 > MAX_GROUPS;
     rows.truncate(MAX_GROUPS as usize);

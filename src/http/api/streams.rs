@@ -15,12 +15,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
 use tokio::task::JoinHandle;
 
-use super::access::{Caller, still_holds};
-use super::auth::digest;
+use super::access::still_holds;
 use super::callers::CallersShown;
 use super::code::Code;
+use super::principal::Caller;
 use super::recordings::Heard;
 use super::{Api, Problem, shared_links};
+use crate::digest;
 use crate::domain::UserId;
 use crate::http::Cut;
 use crate::metrics;
@@ -101,7 +102,7 @@ impl Streams {
             ),
             Right::Link(maker, token) => (
                 vec![
-                    (Holder::Link(digest(token)), BY_ONE_LINK),
+                    (Holder::Link(digest::of_text(token)), BY_ONE_LINK),
                     (Holder::LinksOf(maker.0), BY_LINKS_OF_ONE),
                     (Holder::Links, BY_LINKS),
                 ],

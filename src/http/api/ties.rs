@@ -5,13 +5,13 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::access::Caller;
 use super::body::Input;
 use super::campaigns::{self, CampaignDid, CampaignWithAll, INT4, check_dids_free};
 use super::code::Code;
 use super::etag::{Tag, Tagged};
 use super::form::{Field, Form, Unknown};
 use super::operation::Operation;
+use super::principal::Caller;
 use super::query::{Id, Ids};
 use super::scope::{Side, note};
 use super::{Api, Message, Problem};

@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::access::{Access, Caller, Due, Via};
 use super::auth::tenant_of;
 use super::body::Input;
 use super::code::Code;
@@ -20,6 +19,7 @@ use super::idempotency::KeepInstead;
 use super::limits::too_many;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller, Due, Via};
 use super::security::{Kind, of_stranger};
 use super::{Api, Problem};
 use crate::domain::{Role, SecondFactor, UserId};

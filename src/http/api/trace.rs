@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::code::Code;
 use super::operation::Served;
 use super::problem::PROBLEM_JSON;
-use super::{Problem, accept, etag, shared_links};
+use super::{Problem, accept, etag};
 use crate::metrics;
 
 /// Time a handler has to begin its answer.
@@ -140,7 +140,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
         "http",
         request.id = %id,
         method = %request.method(),
-        path = shared_links::shown(request.uri().path()),
+        path = shown(request.uri().path()),
         trace.id = tracing::field::Empty,
     );
     let traceparent = Trace::of(headers).map(|trace| {
@@ -249,6 +249,18 @@ fn method_label(method: &axum::http::Method) -> &'static str {
     }
 }
 
+/// What paths begin with whose rest opens a recording to whoever reads it.
+pub const SHARED: &str = "/api/shared/recordings/";
+
+/// A path as logs may have it: a link opens what it names to whoever reads it.
+fn shown(path: &str) -> &str {
+    if path.starts_with(SHARED) {
+        "/api/shared/recordings/…"
+    } else {
+        path
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,5 +344,14 @@ mod tests {
             .parse()
             .expect("an address");
         assert_eq!(with_cursor(&uri, "new"), "/api/x?q=a%26b&cursor=new");
+    }
+
+    #[test]
+    fn no_log_has_a_link() {
+        assert_eq!(
+            shown("/api/shared/recordings/secret"),
+            "/api/shared/recordings/…"
+        );
+        assert_eq!(shown("/api/seller/dids"), "/api/seller/dids");
     }
 }

@@ -5,14 +5,13 @@ use axum::extract::{Request as HttpRequest, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Caller};
 use super::body::read_optional;
 use super::code::Code;
 use super::cursor::{ListPart, Mark, Ordered, Place, TOTAL};
 use super::form::{Field, Form, Unknown};
-use super::logs;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, CALL_FILTER, call_filter, nothing, of_call};
 use super::{Api, Problem, shown, words};
@@ -311,10 +310,10 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Json<ListPart<Job>
         .store
         .transcription_jobs(&filter, &order.keyset(TIMES)?, per_page + 1)
         .await
-        .map_err(logs::too_slow)?;
+        .map_err(Problem::too_slow)?;
     let total = if query.flag("total")? {
         let total = api.store.transcription_jobs_total(&filter).await;
-        Some(total.map_err(logs::too_slow)?)
+        Some(total.map_err(Problem::too_slow)?)
     } else {
         None
     };

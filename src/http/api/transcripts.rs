@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::access::{Access, Caller};
 use super::code::Code;
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Ids, Parameter, ParameterKind, Query, parameter};
 use super::recordings::{ATTEMPT, nothing, of_call, put_private};
 use super::security::{Kind, of_caller};

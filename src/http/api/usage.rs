@@ -9,14 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::access::{Access, Caller};
 use super::body::{Input, read_optional};
 use super::campaigns::ClientBrief;
 use super::etag::Tagged;
 use super::form::{Field, Form, Unknown};
 use super::links::{self, Link};
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Ids, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
+use super::scope::UserBrief;
 use super::{Api, Problem, shown, words};
 use crate::domain::UserId;
 use crate::store::links::{LinkChange, LinkRow};
@@ -212,13 +213,6 @@ pub struct OwnLinkUsage {
 pub struct CampaignBrief {
     id: i32,
     name: String,
-}
-
-/// A seller, in few words.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UserBrief {
-    pub(super) id: i32,
-    pub(super) username: String,
 }
 
 /// The use of a link's caps, and whose it is.

@@ -16,7 +16,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::access::{Access, Caller};
 use super::auth::{confirm_password, refuse_weak};
 use super::body::{Input, given};
 use super::code::Code;
@@ -24,6 +23,7 @@ use super::etag::{Tag, Tagged, created_below};
 use super::form::{Field, Form, Rule, Unknown};
 use super::moment::Moment;
 use super::operation::Operation;
+use super::principal::{Access, Caller};
 use super::query::{Id, Listed, PAGING, Parameter, ParameterKind, Query, parameter};
 use super::recovery::take_access;
 use super::security::{Kind, of_caller};
