@@ -1,5 +1,7 @@
 //! The daemon put together: the only module that knows every other, and it only wires.
 
+pub mod statements;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -16,24 +18,32 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::agi::probe::PingError;
-use crate::ari::{self, LinkState, Watcher};
+use crate::accounts::api::quotas::Quotas;
+use crate::accounts::sealing::{SealingKey, SealingKeys};
+use crate::asterisk::agi;
+use crate::asterisk::agi::probe::PingError;
+use crate::asterisk::ari::{self, LinkState, Watcher};
 use crate::config::{Asterisk, Config, RecordingStorage, Transcription};
+use crate::db;
+use crate::db::Store;
+use crate::db::migrate::SchemaError;
 use crate::domain::ServerName;
-use crate::house::{self, House};
-use crate::recording::collector::Collector;
-use crate::recording::{self, Places};
+use crate::history;
+use crate::history::House;
+use crate::history::store::months::HistoryTable;
+use crate::recordings;
+use crate::recordings::Places;
+use crate::recordings::collector::Collector;
+use crate::recordings::object_storage;
+use crate::recordings::object_storage::Storage;
 use crate::routing::{self, Engine};
-use crate::sealing::{SealingKey, SealingKeys};
-use crate::storage::{self, Storage};
-use crate::store::history::HistoryTable;
-use crate::store::migrate::SchemaError;
-use crate::store::{self, Store};
-use crate::supervisor::{Component, Readiness, State, Supervisor, os_signals, systemd};
-use crate::telemetry::Chain;
-use crate::transcription::process::Program;
-use crate::transcription::{self, Status};
-use crate::{agi, clock, erasure, http, metrics};
+use crate::runtime::supervisor::{Component, Readiness, State, Supervisor, os_signals, systemd};
+use crate::runtime::telemetry::Chain;
+use crate::runtime::{clock, metrics};
+use crate::transcripts;
+use crate::transcripts::Status;
+use crate::transcripts::process::Program;
+use crate::{http, privacy};
 
 /// How often the database is looked at for readiness.
 const LOOK_AT_DATABASE: Duration = Duration::from_secs(2);
@@ -198,8 +208,8 @@ fn keep_ends(engine: &Engine) {
 }
 
 /// The database part of the configuration.
-pub fn store_settings(config: &Config) -> store::Settings {
-    store::Settings {
+pub fn store_settings(config: &Config) -> db::Settings {
+    db::Settings {
         url: config.database.url.clone(),
         ca_file: config.database.ca_file.clone(),
         route_connections: config.database.route_connections,
@@ -207,11 +217,12 @@ pub fn store_settings(config: &Config) -> store::Settings {
         api_connections: config.database.api_connections,
         heavy_connections: config.database.heavy_connections,
         export_connections: config.database.export_connections,
+        prepared: &routing::store::sql::HOT,
     }
 }
 
 /// As [`store_settings`], with the login that owns the tables, where there is one of its own.
-pub fn owner_settings(config: &Config) -> store::Settings {
+pub fn owner_settings(config: &Config) -> db::Settings {
     let mut settings = store_settings(config);
     if let Some(url) = &config.database.migrate_url {
         settings.url = url.clone();
@@ -289,7 +300,7 @@ fn spawn_api(
 
 /// Readiness tells of a reverse proxy that is not trusted: all its visitors share the limits of one.
 async fn tell_untrusted_proxies(
-    untrusted: http::api::UntrustedProxy,
+    untrusted: http::kit::address::UntrustedProxy,
     component: Component,
 ) -> Infallible {
     component.not_configured();
@@ -331,17 +342,17 @@ fn spawn_repairs(supervisor: &mut Supervisor, engine: Engine, store: &Store, con
 }
 
 /// Where recordings are kept, if they are.
-pub fn storage(config: &Config) -> Result<Option<Storage>, storage::Error> {
+pub fn storage(config: &Config) -> Result<Option<Storage>, object_storage::Error> {
     let settings = config.recording.storage.as_ref().map(storage_settings);
     settings
         .map(|settings| Storage::open(&settings))
         .transpose()
 }
 
-fn storage_settings(storage: &RecordingStorage) -> storage::Settings {
+fn storage_settings(storage: &RecordingStorage) -> object_storage::Settings {
     match storage {
-        RecordingStorage::Directory(root) => storage::Settings::Directory(root.clone()),
-        RecordingStorage::S3(s3) => storage::Settings::S3(storage::S3Settings {
+        RecordingStorage::Directory(root) => object_storage::Settings::Directory(root.clone()),
+        RecordingStorage::S3(s3) => object_storage::Settings::S3(object_storage::S3Settings {
             bucket: s3.bucket.clone(),
             prefix: s3.prefix.clone(),
             endpoint: s3.endpoint.as_ref().map(ToString::to_string),
@@ -361,7 +372,7 @@ fn spawn_erasures(
     let places = config.recording.directory.clone().zip(storage);
     let places = places.map(|(directory, storage)| Places { directory, storage });
     let stop = supervisor.signals().stop;
-    let work = erasure::run(config.node.name.clone(), store.clone(), places);
+    let work = privacy::run(config.node.name.clone(), store.clone(), places);
     supervisor.spawn_until_stop("erasures", until(stop, work));
 }
 
@@ -383,15 +394,15 @@ fn spawn_recording(
         "retention",
         until(
             stop,
-            recording::retention::run(places, store.clone(), retention_limits(config)),
+            recordings::retention::run(places, store.clone(), retention_limits(config)),
         ),
     );
 }
 
 /// How long recordings are kept, whatever their campaigns say.
-fn retention_limits(config: &Config) -> recording::retention::Limits {
+fn retention_limits(config: &Config) -> recordings::retention::Limits {
     let days = |days: Option<u32>| days.and_then(|days| i32::try_from(days).ok());
-    recording::retention::Limits {
+    recordings::retention::Limits {
         fewest: days(config.recording.retention_min_days),
         most: days(config.recording.retention_max_days),
     }
@@ -400,14 +411,14 @@ fn retention_limits(config: &Config) -> recording::retention::Limits {
 /// What transcribing needs to know of the configuration.
 pub fn transcription_program(config: &Transcription) -> Program {
     Program {
-        path: transcription::process::program_path(config.worker.as_deref()),
+        path: transcripts::process::program_path(config.worker.as_deref()),
         memory: config.worker_memory,
     }
 }
 
 /// Where the configuration says that models are.
-pub fn model_places(config: &Transcription) -> transcription::models::Places {
-    transcription::models::Places {
+pub fn model_places(config: &Transcription) -> transcripts::models::Places {
+    transcripts::models::Places {
         directory: config.model_directory.clone(),
         named: config.models.clone(),
     }
@@ -429,13 +440,13 @@ fn spawn_transcription(
     };
     let program = transcription_program(&config.transcription);
     let places = model_places(&config.transcription);
-    let settings = transcription::Settings {
+    let settings = transcripts::Settings {
         workers: config.transcription.workers,
         max_audio: config.transcription.max_audio,
         time_factor: config.transcription.time_factor,
-        ..transcription::Settings::new(&config.node.name, program, places)
+        ..transcripts::Settings::new(&config.node.name, program, places)
     };
-    let transcription = transcription::Service::new(settings, store.clone(), storage.clone());
+    let transcription = transcripts::Service::new(settings, store.clone(), storage.clone());
     let signals = supervisor.signals();
     let shown = show_transcription(transcription.view(), component, signals.stop.clone());
     supervisor.spawn_until_stop("transcription readiness", shown);
@@ -444,7 +455,7 @@ fn spawn_transcription(
 }
 
 async fn show_transcription(
-    mut view: watch::Receiver<transcription::models::View>,
+    mut view: watch::Receiver<transcripts::models::View>,
     component: Component,
     stop: CancellationToken,
 ) {
@@ -486,7 +497,7 @@ fn api_settings(config: &Config) -> http::api::Settings {
                 .is_some_and(|u| u.scheme() == "https"),
         trusted_proxies: http.trusted_proxies.clone(),
         forwarded_header: http.forwarded_header,
-        untrusted_proxy: http::api::UntrustedProxy::default(),
+        untrusted_proxy: http::kit::address::UntrustedProxy::default(),
         contexts: config.pjsip.contexts.clone(),
         session_idle: http.session_idle,
         session_age: http.session_age,
@@ -520,9 +531,9 @@ fn account_settings(config: &Config) -> http::api::Accounts {
     }
 }
 
-fn quotas(config: &Config) -> http::api::Quotas {
+fn quotas(config: &Config) -> Quotas {
     let quotas = &config.quotas;
-    http::api::Quotas {
+    Quotas {
         dids: quotas.dids.map(i64::from),
         campaigns: quotas.campaigns.map(i64::from),
         links: quotas.links.map(i64::from),
@@ -807,9 +818,9 @@ async fn carry_out_orders(engine: Engine) -> Infallible {
     }
 }
 
-async fn keep_house(store: Store, keep: house::Keep) -> Infallible {
+async fn keep_house(store: Store, keep: history::Keep) -> Infallible {
     let mut house = House::new(store, keep);
-    let mut rounds = interval(house::ROUND);
+    let mut rounds = interval(history::ROUND);
     loop {
         rounds.tick().await;
         house.round().await;
@@ -817,7 +828,7 @@ async fn keep_house(store: Store, keep: house::Keep) -> Infallible {
 }
 
 /// How many months of which table are kept, where not all are.
-fn kept_months(config: &Config) -> house::Keep {
+fn kept_months(config: &Config) -> history::Keep {
     let keep = &config.retention;
     [
         (HistoryTable::CallLogs, keep.call_logs_months),

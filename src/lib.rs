@@ -5,32 +5,26 @@
 //! **the sweep repairs** (periodic, compares open calls with live channels). Settling the same fact
 //! twice is harmless.
 //!
-//! Imports go inward: the edges ([`agi`], [`ari`], [`http`], [`recording`],
-//! [`transcription`]) know [`routing`], which knows [`store`],
-//! which knows [`domain`]. Edges never know each other.
+//! A folder is something that the product can do: [`routing`] decides, [`catalogue`] holds what it decides by, [`calls`]
+//! tells what became of calls, [`recordings`] and [`transcripts`] keep what was said, [`accounts`] says who may see it,
+//! [`privacy`] erases it, [`history`] clears up. Each has its operations of the HTTP API in `api`, its statements in
+//! `store` and `sql`. Below them: [`domain`] (pure), [`runtime`], [`db`], [`http`] with the kit that operations are made
+//! of, [`asterisk`]. [`app`] and [`cli`] put everything together.
 
-pub mod agi;
+pub mod accounts;
 pub mod app;
-pub mod ari;
+pub mod asterisk;
+pub mod calls;
+pub mod catalogue;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod digest;
+pub mod db;
 pub mod domain;
-pub mod erasure;
-pub mod house;
+pub mod history;
 pub mod http;
-pub mod metrics;
-pub mod models;
-pub mod password;
-pub mod recording;
+pub mod privacy;
+pub mod recordings;
 pub mod routing;
-pub mod sealing;
-pub mod shares;
-pub mod storage;
-pub mod store;
-pub mod supervisor;
-pub mod telemetry;
-pub mod totp;
-pub mod transcription;
-pub mod wav;
+pub mod runtime;
+pub mod transcripts;
+pub mod vosk_models;

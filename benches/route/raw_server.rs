@@ -8,7 +8,7 @@ use tokio::{
 };
 
 pub async fn serve(addr: SocketAddr) -> anyhow::Result<()> {
-    let listener: TcpListener = capconduit::agi::bind(addr)?;
+    let listener: TcpListener = capconduit::asterisk::agi::bind(addr)?;
     println!("listening={}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

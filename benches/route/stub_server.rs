@@ -2,11 +2,9 @@
 
 use std::{convert::Infallible, net::SocketAddr};
 
-use capconduit::{
-    agi::{Limits, Router, bind, serve},
-    domain::{CallId, ReservationId},
-    routing::{EndReport, Offer, RouteRequest, Verdict},
-};
+use capconduit::asterisk::agi::{Limits, Router, bind, serve};
+use capconduit::domain::{CallId, ReservationId};
+use capconduit::routing::{EndReport, Offer, RouteRequest, Verdict};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]

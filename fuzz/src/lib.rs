@@ -1,6 +1,6 @@
 //! What must hold for any bytes. Shared by the fuzz targets and the test that runs their corpora.
 
-use capconduit::agi::wire::{
+use capconduit::asterisk::agi::wire::{
     Environment, MAX_COMMAND_BYTES, MAX_ENVIRONMENT_BYTES, ReplyReader, Scanner, set_variable,
     set_variables,
 };

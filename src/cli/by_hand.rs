@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::app;
+use crate::calls::store::servers::ServerRow;
 use crate::config::Config;
+use crate::db::Store;
+use crate::db::request::{Actor, Change, Reach};
 use crate::domain::{CallId, ReservationId, ServerName};
 use crate::routing::DeclaredDead;
-use crate::store::Store;
-use crate::store::request::{Actor, Change, Reach};
-use crate::store::servers::ServerRow;
 
 /// It was not done: the server is observed.
 pub(super) const EXIT_REFUSED: u8 = 3;

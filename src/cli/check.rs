@@ -10,20 +10,22 @@ use futures_util::TryStreamExt as _;
 use jiff::SignedDuration;
 
 use crate::app;
-use crate::ari::rest::{self, Rest};
-use crate::clock;
+use crate::asterisk::ari::rest::{self, Rest};
+use crate::catalogue::store::clients::ClientRow;
 use crate::config::Config;
+use crate::db;
+use crate::db::request::Reach;
+use crate::db::{Store, migrate};
 use crate::domain::{Language, ServerIdentity, ServerName, UserId};
 use crate::http::Trouble;
-use crate::recording::{self, Places};
+use crate::recordings;
+use crate::recordings::Places;
+use crate::recordings::object_storage::{Key, Storage};
 use crate::routing::{self, ConflictKind};
-use crate::storage::{Key, Storage};
-use crate::store::clients::ClientRow;
-use crate::store::request::Reach;
-use crate::store::{self, Store, migrate};
-use crate::telemetry::Chain;
-use crate::transcription::models::{self, CheckError};
-use crate::transcription::process::StartError;
+use crate::runtime::clock;
+use crate::runtime::telemetry::Chain;
+use crate::transcripts::models::{self, CheckError};
+use crate::transcripts::process::StartError;
 
 /// How long each outside answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -137,7 +139,7 @@ async fn check_login(config: &Config) {
         from pg_roles r where r.rolname = current_user";
     let what = "database login";
     let asked = async {
-        let client = store::connect_as_owner(&app::store_settings(config)).await?;
+        let client = db::connect_as_owner(&app::store_settings(config)).await?;
         anyhow::Ok(client.query_one(POWERS, &[]).await?)
     };
     let Ok(Ok(row)) = tokio::time::timeout(LIMIT, asked).await else {
@@ -638,7 +640,7 @@ async fn check_answers(what: &str, rest: &Rest, report: &mut Report) -> bool {
     true
 }
 
-fn bad_ari(what: &str, error: &crate::ari::rest::Error, report: &mut Report) {
+fn bad_ari(what: &str, error: &crate::asterisk::ari::rest::Error, report: &mut Report) {
     report.bad(
         what,
         &Chain(error).to_string(),
@@ -696,7 +698,7 @@ fn check_recording_directory(directory: &Path, report: &mut Report) {
             "make it with mode 2770, owned by Asterisk's user and a group this user is in",
         );
     }
-    match recording::space(directory) {
+    match recordings::space(directory) {
         Ok(space) if space.is_low() => note(
             what,
             &format!("{path} has only {} MiB free", space.free / (1 << 20)),
@@ -788,7 +790,7 @@ async fn check_recordings(
         directory: directory.to_owned(),
         storage,
     };
-    match recording::collector::unclaimed(&places, &store).await {
+    match recordings::collector::unclaimed(&places, &store).await {
         Ok(0) => good(what, "every file belongs to a call"),
         Ok(files) => note(
             what,

@@ -12,12 +12,12 @@ use clap::{Args, Subcommand};
 
 use super::by_hand::{EXIT_REFUSED, command_line, not_there, store};
 use crate::config::Config;
+use crate::db::Store;
+use crate::db::request::{Change, Reach, Request};
 use crate::domain::UserId;
-use crate::erasure;
-use crate::http::api::{erasure_report, noted_erasure};
-use crate::store::Store;
-use crate::store::erasures::{ErasureRow, NewErasure, Sought, Unfit};
-use crate::store::request::{Change, Reach, Request};
+use crate::privacy;
+use crate::privacy::api::{noted as noted_erasure, report as erasure_report};
+use crate::privacy::store::{ErasureRow, NewErasure, Sought, Unfit};
 
 /// Between two looks at an erasure that waits, or that a daemon works on.
 const LOOK: Duration = Duration::from_secs(1);
@@ -237,7 +237,7 @@ async fn carry_out(
             break;
         }
         // Broken off at any moment it loses nothing: its lease runs out, and a daemon goes on.
-        let worked = erasure::round(&node, store, None, LOOK);
+        let worked = privacy::round(&node, store, None, LOOK);
         if let Ok(worked) = tokio::time::timeout(left, worked).await {
             worked?;
         }

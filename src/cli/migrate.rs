@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::time::timeout;
 
+use crate::accounts::password::hash;
 use crate::app;
 use crate::config::Config;
-use crate::password::hash;
-use crate::store::migrate;
+use crate::db::migrate;
 
 /// Rows of `docs`' small world. Loaded in one transaction.
 const SAMPLE_DATA: &str = include_str!("../../sql/sample/sample-data.sql");

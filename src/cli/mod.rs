@@ -21,9 +21,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, Transcription};
-use crate::store::migrate::{self as schema, Error as SchemaProblem};
-use crate::telemetry::{self, Chain};
-use crate::{app, store};
+use crate::db::migrate as schema;
+use crate::db::migrate::Error as SchemaProblem;
+use crate::runtime::telemetry::{self, Chain};
+use crate::{app, db};
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 78;
@@ -214,8 +215,8 @@ async fn or_schema<T>(ran: anyhow::Result<T>, config: &Config) -> anyhow::Result
 }
 
 /// A connection in the role of `database.migrate_url`, or else of `database.url`, itself.
-async fn owner(config: &Config) -> Result<tokio_postgres::Client, store::ConnectError> {
-    store::connect_as_owner(&app::owner_settings(config)).await
+async fn owner(config: &Config) -> Result<tokio_postgres::Client, db::ConnectError> {
+    db::connect_as_owner(&app::owner_settings(config)).await
 }
 
 /// Rows as columns, each as wide as its widest cell.

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::clock;
 use crate::config::Transcription;
 use crate::domain::Language;
-use crate::models::{
-    self, CATALOGUE, Event, Installer, Manifest, Source, Trial, Try, Wanted, Watch,
+use crate::runtime::clock;
+use crate::runtime::telemetry::Chain;
+use crate::transcripts::models::CheckError;
+use crate::vosk_models;
+use crate::vosk_models::{
+    CATALOGUE, Event, Installer, Manifest, Source, Trial, Try, Wanted, Watch,
 };
-use crate::telemetry::Chain;
-use crate::transcription::models::CheckError;
-use crate::{app, transcription};
+use crate::{app, transcripts};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -122,8 +123,8 @@ fn list(config: &Transcription) {
     }
     for directory in installed(&config.model_directory) {
         let name = name_of(&directory);
-        if models::find(&name).is_none() {
-            let language = models::language_in(&name).map_or("?", Language::as_str);
+        if vosk_models::find(&name).is_none() {
+            let language = vosk_models::language_in(&name).map_or("?", Language::as_str);
             let unknown = || "-".to_owned();
             let state = state(&directory);
             rows.push([
@@ -228,7 +229,7 @@ fn trying(config: &Transcription) -> Try {
     Arc::new(move |language, directory| {
         let program = program.clone();
         Box::pin(async move {
-            match transcription::models::check(&program, language, &directory).await {
+            match transcripts::models::check(&program, language, &directory).await {
                 Ok(_) => Trial::Passed,
                 Err(CheckError::Start(error)) => Trial::Untried(Chain(&error).to_string()),
                 Err(error) => Trial::Unusable(Chain(&error).to_string()),
@@ -248,8 +249,8 @@ async fn install(wanted: &Wanted, config: &Transcription) -> anyhow::Result<Exit
     let installer = Installer {
         directory: config.model_directory.clone(),
         try_out: trying(config),
-        download: models::Download::default(),
-        limits: models::Limits::default(),
+        download: vosk_models::Download::default(),
+        limits: vosk_models::Limits::default(),
         watch,
     };
     let done = installer.install(wanted, clock::now()).await;
@@ -500,7 +501,7 @@ fn language_of(directory: &Path, config: &Transcription) -> String {
     if let Some(language) = used.get(&real).and_then(|languages| languages.first()) {
         return language.clone();
     }
-    let language = models::language_in(&name_of(&real)).unwrap_or(Language::English);
+    let language = vosk_models::language_in(&name_of(&real)).unwrap_or(Language::English);
     language.to_string()
 }
 
@@ -518,7 +519,7 @@ fn looked(directory: PathBuf, language: String, config: &Transcription) -> Looke
             "capconduit model install {} --language {language} --sha256 {}",
             manifest.url, manifest.archive_sha256
         ),
-        None if models::find(&name).is_some() => {
+        None if vosk_models::find(&name).is_some() => {
             format!("capconduit model install {name} --language {language}")
         }
         None if config.models.contains_key(&language) => format!(
@@ -581,14 +582,14 @@ fn files(directory: &Path) -> Result<bool, Vec<String>> {
         Err(error) => {
             return Err(vec![format!(
                 "{} cannot be read: {error}",
-                models::MANIFEST
+                vosk_models::MANIFEST
             )]);
         }
     };
     if !damage.is_empty() {
         return Err(damage.iter().map(ToString::to_string).collect());
     }
-    let missing = models::missing_parts(directory);
+    let missing = vosk_models::missing_parts(directory);
     if !missing.is_empty() {
         let missing = missing
             .iter()

@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::app;
 use crate::config::{Environment, Transcription};
 use crate::domain::{RecordingLanguage, Speaker, transcript};
-use crate::transcription::hearing::{Heard, Hearing, Step};
-use crate::transcription::process::{Process, Program, program_path};
+use crate::transcripts::process::{Process, Program, program_path};
+use crate::transcripts::session::{Heard, Hearing, Step};
 
 /// What a model named by its directory is called between us and the transcriber.
 const NAMED_BY_DIRECTORY: &str = "und";

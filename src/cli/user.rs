@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use clap::{Subcommand, ValueEnum};
 
+use crate::accounts::password;
+use crate::accounts::store::users::{self, NewUser};
 use crate::config::Config;
 use crate::domain::account::{is_email, is_of_erased, is_username};
-use crate::password;
-use crate::store::users::{self, NewUser};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -860,7 +860,7 @@ impl Reader<'_> {
             _ => None,
         });
         let expected = "a level (error, warn, info, debug, trace) or filter directives such as \
-                        info,capconduit::ari=debug";
+                        info,capconduit::asterisk::ari=debug";
         let level = self.parsed("log.level", expected, |text| {
             let filter = tracing_subscriber::EnvFilter::builder().parse(text);
             filter.is_ok().then(|| text.to_owned())

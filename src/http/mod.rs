@@ -4,6 +4,7 @@
 //! sockets, and the loop ([`serve()`](serve())) nothing of what is served.
 
 pub mod api;
+pub mod kit;
 mod listener;
 pub mod ops;
 mod serve;

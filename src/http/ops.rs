@@ -11,8 +11,8 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
-use crate::metrics::{self, Standing};
-use crate::supervisor::Readiness;
+use crate::runtime::metrics::{self, Standing};
+use crate::runtime::supervisor::Readiness;
 
 #[derive(Clone)]
 struct Ops {

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tls::Tls;
 use crate::domain::network::Network;
-use crate::shares::{Share, Shares};
+use crate::runtime::shares::{Share, Shares};
 
 /// What a peer may take.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ pub async fn serve_with(
         match accepted {
             Ok((stream, peer)) => {
                 let Some(share) = share_of(peer.ip(), &limits, &peers) else {
-                    crate::metrics::http_refused("connection");
+                    crate::runtime::metrics::http_refused("connection");
                     tracing::debug!(%peer, "an HTTP connection too many of this address");
                     continue;
                 };
@@ -249,7 +249,7 @@ async fn connection(
     };
     if let Err(error) = result {
         // The peer's business: it went away, was too slow or does not speak HTTP.
-        tracing::debug!(%peer, error = %crate::telemetry::Chain(&error), "HTTP connection ended");
+        tracing::debug!(%peer, error = %crate::runtime::telemetry::Chain(&error), "HTTP connection ended");
     }
 }
 

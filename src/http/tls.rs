@@ -22,10 +22,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
-use crate::metrics;
-use crate::supervisor::Component;
-use crate::telemetry::Chain;
+use crate::runtime::clock;
+use crate::runtime::metrics;
+use crate::runtime::supervisor::Component;
+use crate::runtime::telemetry::Chain;
 
 mod expiry;
 

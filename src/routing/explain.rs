@@ -1,10 +1,10 @@
 //! What the engine would answer now, and why, without claiming anything.
 
 use super::offer::resolved;
+use super::store::offers::{Campaign, ClosedCampaign, Link, ResolvedDid, RoutingView};
 use super::{Engine, Error};
+use crate::calls::store::internal::Address;
 use crate::domain::{Decision, DialledNumber, Question, RefusalReason, decide};
-use crate::store::internal::Address;
-use crate::store::offers::{Campaign, ClosedCampaign, Link, ResolvedDid, RoutingView};
 
 /// A decision that was not carried out.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::db::Cluster;
 use crate::domain::ServerName;
-use crate::store::Cluster;
 
 /// How long a server that cannot be compared keeps the gate shut. A connection that was lost is back before that, or
 /// the server is down and has no calls.

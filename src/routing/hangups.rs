@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 use tracing::{debug, warn};
 
 use super::{Engine, Error, NoHangUp};
+use crate::db::request::Reach;
 use crate::domain::CallId;
-use crate::store::request::Reach;
 
 impl Engine {
     /// Carries out the orders that wait for the Asterisks this daemon gives orders to. Returns how many were taken. Each

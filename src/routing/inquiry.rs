@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::sightings::Sighting;
+use super::store::calls::CallUnderWay;
 use super::{Arrival, RouteRequest};
 use crate::domain::{CallId, LinkId, ServerName, SystemName};
-use crate::store::calls::CallUnderWay;
 
 /// A question with what was found out about it so far.
 pub(super) struct Inquiry {

@@ -5,7 +5,7 @@
 //! may be called twice with the same facts; the second time changes nothing.
 
 pub mod bulkhead;
-mod crowds;
+mod contention;
 mod explain;
 mod gate;
 mod hangups;
@@ -17,6 +17,7 @@ mod servers;
 mod settle;
 mod sightings;
 mod spool;
+pub mod store;
 mod sweep;
 mod switches;
 
@@ -24,12 +25,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::store::calls::AskedCall;
+use crate::db;
+use crate::db::Store;
 use crate::domain::{
     CallId, CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, RefusalReason,
     ReservationId, ServerName, Stem, SystemName, UniqueId,
 };
-use crate::store::calls::AskedCall;
-use crate::store::{self, Store};
 
 pub use explain::Explanation;
 pub use reconcile::{OpenCalls, Repairs};
@@ -191,7 +193,7 @@ pub struct Engine {
     store: Store,
     settings: Arc<Settings>,
     late: Arc<late::LateReports>,
-    crowds: Arc<crowds::Crowds>,
+    contention: Arc<contention::Contention>,
     sightings: Arc<sightings::Sightings>,
     suspects: Arc<reconcile::Suspects>,
     bulkhead: bulkhead::Bulkhead,
@@ -204,7 +206,7 @@ pub struct Engine {
 pub enum Error {
     /// The database could not be read or written.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] db::Error),
     /// The state changed under the decision more often than it is worth trying again.
     #[error("the decision was overtaken by other changes {0} times")]
     Overtaken(u32),
@@ -284,7 +286,7 @@ impl Engine {
             store,
             settings: Arc::new(settings),
             late: Arc::default(),
-            crowds: Arc::default(),
+            contention: Arc::default(),
             sightings: Arc::default(),
             suspects: Arc::default(),
             switches: Arc::default(),

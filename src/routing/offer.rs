@@ -7,18 +7,18 @@ use tracing::{debug, info};
 
 use super::bulkhead::Purpose;
 use super::inquiry::{Inquiry, Times, has_same_number, is_same_channel};
+use super::store::calls::{Attempt, CallUnderWay, free_key};
+use super::store::offers::{
+    CallRow, Campaign, Claim, Concurrency, Link, Look, Offering, RefusalRow, ResolvedDid,
+    RoutingView,
+};
 use super::{Arrival, Engine, Error, Offer, Recording, Refusal, RouteRequest, Verdict};
 use crate::domain::disposition::AfterAttempt;
 use crate::domain::{
     Check, Decision, DialStatus, Disposition, HangupCause, LinkId, Question, RefusalReason, Stem,
     decide,
 };
-use crate::metrics;
-use crate::store::calls::{Attempt, CallUnderWay, free_key};
-use crate::store::offers::{
-    CallRow, Campaign, Claim, Concurrency, Link, Look, Offering, RefusalRow, ResolvedDid,
-    RoutingView,
-};
+use crate::runtime::metrics;
 
 /// Decisions overtaken by another transaction are taken again this often. The first try is a guess.
 const RETRIES: u32 = 3;
@@ -116,7 +116,7 @@ impl Engine {
                 Ok(Outcome::AllLocked) => return Err(Error::Locked),
                 Ok(Outcome::LookAgain) if may_retry => {}
                 Ok(Outcome::Overtaken) if may_retry => {
-                    self.crowds.note(&inquiry.request.arrival.did);
+                    self.contention.note(&inquiry.request.arrival.did);
                 }
                 Ok(Outcome::LookAgain | Outcome::Overtaken) => {
                     return Err(Error::Overtaken(inquiry.tries));
@@ -141,7 +141,7 @@ impl Engine {
         let arrival = &request.arrival;
         let again = inquiry.tries > 1 || !inquiry.locked.is_empty();
         let look = Look {
-            concurrency: if inquiry.tries > 1 || self.crowds.contains(&arrival.did) {
+            concurrency: if inquiry.tries > 1 || self.contention.contains(&arrival.did) {
                 Concurrency::Queued
             } else {
                 Concurrency::Optimistic

@@ -13,13 +13,13 @@ use tracing::{error, info, warn};
 
 use super::servers::Warning;
 use super::sightings::is_of;
+use super::store::calls::{ConfirmedBy, SlotEnd};
+use super::store::sweep::{OpenAttempt, OpenCall, WaitingSlot};
 use super::{ConflictKind, Engine, Error};
 use crate::domain::{
     CallId, DialledOn, LiveChannel, LiveView, ServerIdentity, ServerName, UniqueId,
 };
-use crate::metrics;
-use crate::store::calls::{ConfirmedBy, SlotEnd};
-use crate::store::sweep::{OpenAttempt, OpenCall, WaitingSlot};
+use crate::runtime::metrics;
 
 /// Calls ended at the same time: fewer than there are connections for it.
 const AT_ONCE: usize = 2;
@@ -366,7 +366,7 @@ impl<'a> Comparison<'a> {
         match self.look_at(channel, open) {
             Finding::Nothing => {}
             Finding::Answered(attempt) => {
-                let same = |a: &crate::store::calls::Attempt| a.attempt == attempt;
+                let same = |a: &super::store::calls::Attempt| a.attempt == attempt;
                 let by = ConfirmedBy::Bridge;
                 let heard = Instant::now();
                 if engine.confirm_seen(server, caller, same, by, heard).await? {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use super::store::sweep::OtherObserver;
 use super::{Engine, Error};
 use crate::domain::{CallId, ReservationId, ServerIdentity, ServerName};
-use crate::metrics;
-use crate::store::sweep::OtherObserver;
+use crate::runtime::metrics;
 
 /// What is wrong with how the servers are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,7 +202,7 @@ impl Engine {
         server: &ServerName,
         by: &str,
     ) -> Result<DeclaredDead, Error> {
-        use crate::store::sweep::Declared;
+        use super::store::sweep::Declared;
         match self.store.declare_dead(server, by).await? {
             Declared::Unknown => return Ok(DeclaredDead::Unknown),
             Declared::Observed {
@@ -253,7 +253,7 @@ impl Engine {
             return Ok(false);
         };
         if waits {
-            let expired = crate::store::calls::SlotEnd::Expired;
+            let expired = super::store::calls::SlotEnd::Expired;
             return Ok(self
                 .store
                 .release_reservation(call_id, attempt, expired)

@@ -10,17 +10,17 @@ use tracing::{debug, info, warn};
 
 use super::bulkhead::Purpose;
 use super::sightings::Remaining;
+use super::store::calls::{
+    Attempt, AttemptEnd, CallEnd, CallUnderWay, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd,
+    UnroutedCall, Waiting, keys_of,
+};
+use super::store::closed::Reported;
 use super::{Arrival, Dialled, EndReport, Engine, Error, PreviousAttempt};
 use crate::domain::{
     CallFact, CallId, DialStatus, Disposition, HangupCause, ReservationId, SeenChannel, SeenHangup,
     ServerName, UniqueId, hung_up_by,
 };
-use crate::metrics;
-use crate::store::calls::{
-    Attempt, AttemptEnd, CallEnd, CallUnderWay, ConfirmedBy, Outcome, SeenCall, Settling, SlotEnd,
-    UnroutedCall, Waiting, keys_of,
-};
-use crate::store::closed::Reported;
+use crate::runtime::metrics;
 
 /// The log's columns are 32 bits wide; what claims to have lasted longer is not believed.
 const MAX_SECONDS: i64 = i32::MAX as i64;

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{Arrival, Dialled, EndReport};
-use crate::clock;
 use crate::domain::{
     CallerId, DialStatus, DialledNumber, HangupCause, LinkedId, ReservationId, SystemName, UniqueId,
 };
+use crate::runtime::clock;
 
 /// The file's name in the daemon's directory.
 const FILE: &str = "ends-to-settle.jsonl";

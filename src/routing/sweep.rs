@@ -5,9 +5,9 @@
 use tracing::{error, warn};
 
 use super::reconcile::go_on;
+use super::store::calls::SlotEnd;
 use super::{Engine, Error};
-use crate::metrics;
-use crate::store::calls::SlotEnd;
+use crate::runtime::metrics;
 
 /// So many references to deleted rows are cleared in a sweep: a second's work or two.
 const REFERENCES_A_SWEEP: u32 = 20_000;

@@ -11,9 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tracing::info;
 
 use super::{Engine, Error};
+use crate::calls::store::live::LiveChannelRow;
+use crate::db::request::Reach;
 use crate::domain::{CallId, SeenChannel, ServerName};
-use crate::store::live::LiveChannelRow;
-use crate::store::request::Reach;
 
 /// What an order to Asterisk gives: whether there was such a channel, or why that is not known.
 pub type Ordered<'a> = Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>>;

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use capconduit::http::{Limits, bind, ops, serve};
-use capconduit::metrics;
-use capconduit::supervisor::{EndRequest, Readiness, Supervisor};
+use capconduit::runtime::metrics;
+use capconduit::runtime::supervisor::{EndRequest, Readiness, Supervisor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ struct Daemon {
     address: SocketAddr,
     readiness: Readiness,
     requests: mpsc::Sender<EndRequest>,
-    run: JoinHandle<Result<(), capconduit::supervisor::Error>>,
+    run: JoinHandle<Result<(), capconduit::runtime::supervisor::Error>>,
 }
 
 async fn start(limits: Limits) -> Daemon {

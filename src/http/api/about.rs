@@ -5,13 +5,14 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::moment::Moment;
-use super::operation::Operation;
-use super::principal::{Access, Caller};
-use super::query::MAX_PER_PAGE;
-use super::{Api, body, words};
-use crate::clock;
+use super::Api;
 use crate::domain::{Claims, Language};
+use crate::http::kit::moment::Moment;
+use crate::http::kit::operation::Operation;
+use crate::http::kit::principal::{Access, Caller};
+use crate::http::kit::query::MAX_PER_PAGE;
+use crate::http::kit::{body, words};
+use crate::runtime::clock;
 
 /// The operation.
 pub fn operations() -> Vec<Operation> {

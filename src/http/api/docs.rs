@@ -13,9 +13,9 @@ use axum::routing::get;
 use bytes::Bytes;
 
 use super::Api;
-use super::accept::names;
-use super::code::Code;
-use super::etag::Tag;
+use crate::http::kit::accept::names;
+use crate::http::kit::code::Code;
+use crate::http::kit::etag::Tag;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,80 +1,12 @@
 //! The HTTP API: what sellers, administrators and programs manage and read.
 //!
 //! `operation` is the one table from which routes, access rules and the document come; `form` does
-//! the same for bodies. Resources are a module each: they translate between JSON and [`crate::store`] or
+//! the same for bodies. Resources are a module each: they translate between JSON and [`crate::db`] or
 //! [`crate::routing`], and decide nothing about calls. Every transaction sees only what its caller may
-//! see ([`crate::store::request`]), whatever a handler forgets.
+//! see ([`crate::db::request`]), whatever a handler forgets.
 
 mod about;
-mod accept;
-mod access;
-mod address;
-mod audit;
-mod auth;
-mod body;
-mod bulk;
-mod callers;
-mod campaigns;
-mod clients;
-mod code;
-mod compression;
-mod cors;
-mod cursor;
-mod decisions;
-mod dids;
 mod docs;
-mod erasures;
-mod etag;
-mod events;
-mod examples;
-mod export;
-mod form;
-mod gates;
-mod grants;
-mod hangups;
-mod idempotency;
-mod ignored;
-mod internal;
-mod keys;
-mod limits;
-mod links;
-mod live;
-mod logins;
-mod logs;
-mod moment;
-mod openapi;
-mod operation;
-mod order;
-mod peaks;
-mod period;
-mod principal;
-mod problem;
-mod query;
-mod quotas;
-mod range;
-mod recent;
-mod recordings;
-mod recovery;
-mod registration;
-mod responses;
-mod scope;
-mod security;
-mod security_events;
-mod servers;
-mod sessions;
-mod shared_links;
-mod staff_dids;
-mod statistics;
-mod streams;
-mod ties;
-mod totp;
-mod trace;
-mod transcription_jobs;
-mod transcripts;
-mod usage;
-mod users;
-mod words;
-mod zone;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -85,26 +17,36 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::accounts::api::quotas::Quotas;
+use crate::accounts::api::{
+    audit, auth, keys, logins, quotas, recovery, second_factor, security_events, sessions, users,
+};
+use crate::accounts::guard;
+use crate::accounts::sealing::SealingKeys;
+use crate::accounts::security;
+use crate::calls::api::{decisions, events, export, internal, live, logs, servers, statistics};
+use crate::catalogue::api::{
+    bulk, campaigns, clients, dids, grants, links, order, staff_dids, ties, usage,
+};
+use crate::db::Store;
 use crate::domain::network::{ForwardedHeader, Network};
 use crate::domain::weak_password::PasswordRule;
 use crate::domain::{Claims, SecondFactor};
+use crate::http::kit::address::UntrustedProxy;
+use crate::http::kit::code::Code;
+use crate::http::kit::gates::{Budget, Gate, Width};
+use crate::http::kit::operation::Operation;
+use crate::http::kit::problem::Problem;
+use crate::http::kit::{compression, cors, limits, openapi, streams, trace};
+use crate::privacy::api as erasures;
+use crate::recordings::api::{peaks, recordings, shared_links};
+use crate::recordings::object_storage::Storage;
 use crate::routing::Engine;
-use crate::sealing::SealingKeys;
-use crate::storage::Storage;
-use crate::store::Store;
-pub use address::UntrustedProxy;
-pub use code::Code;
-pub use erasures::{noted as noted_erasure, report as erasure_report};
-use gates::{Budget, Gate, Width};
-use operation::Operation;
-pub use problem::Problem;
-pub use quotas::Quotas;
+use crate::transcripts::api::{jobs, transcripts};
 
 /// What the API is told once.
 #[derive(Debug, Clone)]
@@ -180,20 +122,30 @@ pub struct Api(Arc<Shared>);
 
 /// See [`Api`].
 pub struct Shared {
-    store: Store,
-    engine: Engine,
-    storage: Option<Storage>,
-    settings: Settings,
-    limits: limits::Limits,
-    logins: logins::Logins,
-    tokens: access::Tokens,
+    /// The database.
+    pub(crate) store: Store,
+    /// The routing engine.
+    pub(crate) engine: Engine,
+    /// Where recordings are kept; none, if none are heard here.
+    pub(crate) storage: Option<Storage>,
+    /// What the API was told.
+    pub(crate) settings: Settings,
+    /// Requests a minute, by who asks.
+    pub(crate) limits: limits::Limits,
+    /// Log-ins at work and refused.
+    pub(crate) logins: logins::Logins,
+    /// What was found out about tokens a moment ago.
+    pub(crate) tokens: guard::Tokens,
     /// For requests that take a moment.
-    ordinary: Gate,
+    pub(crate) ordinary: Gate,
     /// For those that may take long.
-    heavy: Gate,
-    streams: streams::Streams,
-    security: security::Recorder,
-    events: events::Hub,
+    pub(crate) heavy: Gate,
+    /// Answers that go on.
+    pub(crate) streams: streams::Streams,
+    /// Writes security events down.
+    pub(crate) security: security::Recorder,
+    /// Who listens to events of calls.
+    pub(crate) events: events::Hub,
 }
 
 impl Deref for Api {
@@ -204,23 +156,8 @@ impl Deref for Api {
     }
 }
 
-/// A sentence and nothing else.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Message {
-    /// The sentence.
-    pub message: String,
-}
-
-impl Message {
-    fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
-    }
-}
-
 /// Every operation there is.
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     [
         about::operations(),
         auth::operations(),
@@ -228,7 +165,7 @@ fn operations() -> Vec<Operation> {
         sessions::operations(),
         quotas::operations(),
         keys::operations(),
-        totp::operations(),
+        second_factor::operations(),
         users::operations(),
         recovery::operations(),
         clients::operations(),
@@ -250,7 +187,7 @@ fn operations() -> Vec<Operation> {
         recordings::operations(),
         shared_links::operations(),
         transcripts::operations(),
-        transcription_jobs::operations(),
+        jobs::operations(),
         statistics::operations(),
         decisions::operations(),
         audit::operations(),
@@ -334,7 +271,7 @@ pub fn routers(
         storage,
         limits: limits::Limits::new(&settings),
         logins: logins::Logins::default(),
-        tokens: access::Tokens::default(),
+        tokens: guard::Tokens::default(),
         ordinary: Gate::new("account", ordinary_width(&store)),
         heavy: Gate::new("heavy", heavy_width(&store)),
         streams: streams::Streams::default(),
@@ -356,7 +293,7 @@ fn routes(api: &Api, operations: Vec<Operation>) -> Router<Api> {
     let mut router = Router::new();
     for Operation { meta, handler } in operations {
         let path = meta.path;
-        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(meta)), access::guard);
+        let guard = middleware::from_fn_with_state((api.clone(), Arc::new(meta)), guard::guard);
         router = router.route(path, handler.route_layer(guard));
     }
     router
@@ -375,13 +312,8 @@ fn finished(router: Router<Api>, api: Api) -> Router {
 }
 
 async fn mark_inside(mut request: Request, next: middleware::Next) -> Response {
-    request.extensions_mut().insert(access::Inside);
+    request.extensions_mut().insert(guard::Inside);
     next.run(request).await
-}
-
-/// What the audit log keeps of a thing: what the API shows of it.
-fn shown(thing: &impl Serialize) -> Option<Value> {
-    serde_json::to_value(thing).ok()
 }
 
 /// Says only that the process serves; readiness is on the ops listener.

@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capconduit::{
-    agi::{Limits, wire},
-    routing::{Offer, Verdict},
-};
+use capconduit::asterisk::agi::{Limits, wire};
+use capconduit::routing::{Offer, Verdict};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},

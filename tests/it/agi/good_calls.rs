@@ -3,11 +3,9 @@
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
 
-use capconduit::{
-    agi::Limits,
-    domain::{DialStatus, HangupCause, LinkedId, ReservationId, Stem},
-    routing::{Dialled, EndReport, Offer, Recording, Verdict},
-};
+use capconduit::asterisk::agi::Limits;
+use capconduit::domain::{DialStatus, HangupCause, LinkedId, ReservationId, Stem};
+use capconduit::routing::{Dialled, EndReport, Offer, Recording, Verdict};
 
 use crate::support::{
     agi_client::AgiCall,

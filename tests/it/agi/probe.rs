@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use capconduit::agi::Limits;
-use capconduit::agi::probe::{PingError, ping};
+use capconduit::asterisk::agi::Limits;
+use capconduit::asterisk::agi::probe::{PingError, ping};
 
 use crate::support::agi_daemon::AgiDaemon;
 use crate::support::scripted_router::ScriptedRouter;

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use capconduit::{
-    agi::Limits,
-    domain::{CallId, Stem},
-    metrics::{AGI_ERRORS, AGI_SESSIONS_ACTIVE},
-    routing::{Offer, Recording, Verdict},
-};
+use capconduit::asterisk::agi::Limits;
+use capconduit::domain::{CallId, Stem};
+use capconduit::routing::{Offer, Recording, Verdict};
+use capconduit::runtime::metrics::{AGI_ERRORS, AGI_SESSIONS_ACTIVE};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};

@@ -1,6 +1,6 @@
 //! What we write, read by ports of Asterisk's own functions.
 
-use capconduit::agi::wire::{MAX_COMMAND_BYTES, is_plain, set_variable, set_variables};
+use capconduit::asterisk::agi::wire::{MAX_COMMAND_BYTES, is_plain, set_variable, set_variables};
 use proptest::prelude::*;
 
 use crate::support::asterisk_args::{mset, parse_args};

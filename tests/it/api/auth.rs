@@ -334,7 +334,7 @@ async fn guesses_at_once_pass_no_limit() {
     let answers = join_all(guesses).await;
     let looked_at = answers.iter().filter(|answer| answer.status == 401).count();
     assert!(answers.iter().all(|a| [401, 429].contains(&a.status)));
-    let at_once = capconduit::password::workers();
+    let at_once = capconduit::accounts::password::workers();
     assert!((5..5 + at_once).contains(&looked_at), "{looked_at}");
 }
 

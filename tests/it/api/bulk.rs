@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use capconduit::accounts::api::quotas::Quotas;
 use capconduit::domain::Claims;
-use capconduit::http::api::{Quotas, Settings};
+use capconduit::http::api::Settings;
 use serde_json::{Value, json};
 
 use super::campaigns::{CAMPAIGNS, add_campaign, add_clients};
@@ -190,7 +191,7 @@ async fn a_client_that_is_deleted_meanwhile_is_its_own_rows_fault() {
     let alice = server.login("alice").await;
     add_campaign(&alice, "Sales", "active").await;
     // Deleted, and not committed yet: the request finds it, and waits for it where it links.
-    let deleting = capconduit::store::connect_as_owner(&server.db.settings())
+    let deleting = capconduit::db::connect_as_owner(&server.db.settings())
         .await
         .expect("connects");
     deleting

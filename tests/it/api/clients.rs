@@ -653,7 +653,7 @@ async fn a_client_cannot_be_deleted_while_it_is_being_tied() {
             server.db.run(LINKED).await;
             server.db.run(before).await;
         }
-        let seller = capconduit::store::connect_as_owner(&server.db.settings())
+        let seller = capconduit::db::connect_as_owner(&server.db.settings())
             .await
             .expect("connects");
         seller

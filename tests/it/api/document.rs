@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use capconduit::http::api::Code;
+use capconduit::http::kit::code::Code;
 use serde_json::Value;
 
 use crate::support::api::ApiServer;

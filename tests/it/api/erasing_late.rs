@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use capconduit::domain::DialStatus;
-use capconduit::erasure;
+use capconduit::privacy;
 use serde_json::{Value, json};
 
 use super::erasures::{dump, finish, lines_with, world};
@@ -61,7 +61,7 @@ async fn looks(server: &ApiServer) {
         .db
         .run("update erasures set look_at = now() where look_at is not null")
         .await;
-    erasure::round("node", &server.db.store(), None, Duration::ZERO)
+    privacy::round("node", &server.db.store(), None, Duration::ZERO)
         .await
         .expect("works");
 }
@@ -233,7 +233,7 @@ async fn a_call_that_has_just_ended_is_waited_for_and_so_is_a_channel_that_tells
             .expect(202);
         let store = server.db.store();
         let wait = Duration::from_secs(3_600);
-        erasure::round("node", &store, None, wait)
+        privacy::round("node", &store, None, wait)
             .await
             .expect("works");
         let address = format!("/api/admin/erasures/{}", made["id"]);

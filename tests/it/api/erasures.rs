@@ -1,12 +1,12 @@
 //! Callers and sellers are erased from everything there is: the proof is a search for their bytes.
 
-use capconduit::digest::hex;
+use capconduit::runtime::digest::hex;
 use std::time::Duration;
 
-use capconduit::erasure;
-use capconduit::recording::Places;
-use capconduit::storage::{Settings, Storage};
-use capconduit::store::erasures::Sought;
+use capconduit::privacy;
+use capconduit::privacy::store::Sought;
+use capconduit::recordings::Places;
+use capconduit::recordings::object_storage::{Settings, Storage};
 use serde_json::{Value, json};
 
 use crate::support::TestDb;
@@ -89,7 +89,7 @@ fn places(server: &ApiServer) -> Places {
 pub(super) async fn finish(server: &ApiServer, admin: &ApiClient, id: &Value) -> Value {
     let (store, places) = (server.db.store(), places(server));
     for _ in 0..20 {
-        let round = erasure::round("node", &store, Some(&places), Duration::ZERO);
+        let round = privacy::round("node", &store, Some(&places), Duration::ZERO);
         round.await.expect("works");
         let report = admin
             .get(&format!("/api/admin/erasures/{id}"))
@@ -198,7 +198,7 @@ async fn nothing_of_an_erased_caller_is_found_in_a_dump_or_in_the_storage() {
     assert!(report["watchedUntil"].is_string(), "{report}");
     let over = "update erasures set watched_until = now(), look_at = now()";
     server.db.run(over).await;
-    erasure::round("node", &server.db.store(), None, Duration::ZERO)
+    privacy::round("node", &server.db.store(), None, Duration::ZERO)
         .await
         .expect("works");
     let left: i64 = server
@@ -241,7 +241,7 @@ async fn a_call_under_way_is_erased_when_it_has_ended() {
     let made = admin.post("/api/admin/erasures", asked).await.expect(202);
     let address = format!("/api/admin/erasures/{}", made["id"]);
     let store = server.db.store();
-    let round = erasure::round("node", &store, None, Duration::from_secs(3_600));
+    let round = privacy::round("node", &store, None, Duration::from_secs(3_600));
     assert_eq!(round.await.unwrap(), 0);
     let report = admin.get(&address).await.expect(200);
     assert_eq!(
@@ -306,7 +306,7 @@ async fn an_erasure_goes_on_where_a_killed_daemon_left_it_and_counts_nothing_twi
             .db
             .one("select counts ? 'call_logs' from erasures")
             .await;
-        if counted || step == capconduit::store::erasures::Step::EndOfPass {
+        if counted || step == capconduit::privacy::store::Step::EndOfPass {
             break;
         }
     }

@@ -229,7 +229,7 @@ async fn unknown_tokens_are_not_looked_up_again_and_again() {
     stranger.headers = vec![("cookie".into(), "session=made up".into())];
     stranger.get(STATUS).await.expect(401);
     // Were it looked up, it would be found now.
-    let hex = capconduit::digest::hex(&hash);
+    let hex = capconduit::runtime::digest::hex(&hash);
     server
         .db
         .run(&format!(

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use capconduit::ari::rest::Rest;
+use capconduit::asterisk::ari::rest::Rest;
+use capconduit::db::request::Reach;
 use capconduit::domain::{CallFact, CallId, DialStatus, SeenChannel, ServerIdentity};
 use capconduit::routing::{Dialled, Engine, Switch, Verdict};
-use capconduit::store::request::Reach;
 use serde_json::json;
 
 use super::events::sellers_campaign;

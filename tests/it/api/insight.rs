@@ -135,9 +135,9 @@ async fn calls_under_way_are_found_without_reading_ended_ones() {
             "calls_ended_at_idx",
         ),
     ] {
-        let statement = capconduit::store::live::sql::ALL
+        let statement = capconduit::calls::store::live::sql::ALL
             .iter()
-            .find(|sql| sql.name == format!("api/live/{name}"))
+            .find(|sql| sql.name == format!("calls/sql/live/{name}"))
             .expect("a statement");
         server
             .db
@@ -425,7 +425,10 @@ async fn a_simulation_is_of_ones_own_dids_and_of_now() {
     ] {
         alice.get(&format!("{path}{bad}")).await.expect(400);
     }
-    let now = format!("{path}?did=%2B18005550101&at={}", capconduit::clock::now());
+    let now = format!(
+        "{path}?did=%2B18005550101&at={}",
+        capconduit::runtime::clock::now()
+    );
     assert_eq!(alice.get(&now).await.expect(200)["remarks"], json!([]));
     for other in ["2031-01-31T12:00:00Z", "2031-01-31T12:00:00+01:00"] {
         let told = alice

@@ -685,7 +685,7 @@ async fn a_page_far_down_is_found_by_index() {
              analyze call_logs",
         )
         .await;
-    let statement = capconduit::store::logs::sql::LIST.text;
+    let statement = capconduit::calls::store::logs::sql::LIST.text;
     let nothing = ["null"; 16].join(", ");
     server
         .db

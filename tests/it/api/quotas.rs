@@ -1,6 +1,7 @@
 //! What an account may have at most.
 
-use capconduit::http::api::{Quotas, Settings};
+use capconduit::accounts::api::quotas::Quotas;
+use capconduit::http::api::Settings;
 use futures_util::future::join_all;
 use serde_json::json;
 

@@ -1018,7 +1018,7 @@ async fn seldom_words_are_found_by_index_and_frequent_ones_in_the_order_of_calls
     };
     // Operators see the index behind their policies; sellers need the function, which sees it as its owner does.
     plans(
-        capconduit::store::transcribed::sql::FOUND.text,
+        capconduit::transcripts::store::views::sql::FOUND.text,
         "'seldom', null, 1001",
     )
     .await;
@@ -1042,7 +1042,7 @@ async fn seldom_words_are_found_by_index_and_frequent_ones_in_the_order_of_calls
         ("null, '{7,11,13}'", "Index Scan using call_logs_2"),
     ] {
         plans(
-            capconduit::store::logs::sql::LIST.text,
+            capconduit::calls::store::logs::sql::LIST.text,
             &format!("3, {nothing}, {found}, '-timestamp_start', null, null, null, 51, 0"),
         )
         .await;

@@ -1,6 +1,6 @@
 //! Access taken back: keys, sessions and roles; what needs a session that has just logged in.
 
-use capconduit::store::connect_as_owner;
+use capconduit::db::connect_as_owner;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! The second factor: set up, asked for, lost.
 
+use capconduit::accounts::totp;
 use capconduit::domain::SecondFactor;
 use capconduit::http::api::Settings;
-use capconduit::totp;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ async fn a_login_needs_a_code_once_the_factor_is_confirmed() {
                             (select string_agg(a::text, '') from audit_log a))
               from totp_secrets t")
         .await;
-    let hex = capconduit::digest::hex(&secret);
+    let hex = capconduit::runtime::digest::hex(&secret);
     assert!(!kept.contains(&hex) && !kept.contains(&totp::base32(&secret)));
     assert!(codes.iter().all(|code| !kept.contains(code.as_str())));
 }

@@ -81,7 +81,7 @@ async fn where_a_problem_leads_its_code_is_explained() {
     let server = ApiServer::start().await;
     let page = server.anonymous().get("/docs/errors").await;
     assert_eq!(page.status, 200);
-    for code in capconduit::http::api::Code::ALL {
+    for code in capconduit::http::kit::code::Code::ALL {
         assert!(
             page.text.contains(&format!("id=\"{}\"", code.as_str())),
             "{code:?}"

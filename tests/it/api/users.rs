@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use capconduit::accounts::store::users::{self, NewUser};
+use capconduit::db::request::Reach;
 use capconduit::domain::UserId;
-use capconduit::store::request::Reach;
-use capconduit::store::users::{self, NewUser};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -548,7 +548,7 @@ async fn sweeps_clear_what_a_deleted_seller_left_while_calls_are_routed() {
     let router = engine(&world.db, "a");
     let sweeper = engine(&world.db, "b");
     // An end of the month's report that comes late holds a record; the sweep goes around it.
-    let mut reporter = capconduit::store::connect_as_owner(&world.db.settings())
+    let mut reporter = capconduit::db::connect_as_owner(&world.db.settings())
         .await
         .expect("connects");
     let held = reporter.transaction().await.expect("begins");
@@ -615,7 +615,7 @@ async fn records_of_a_world_that_was_filled_anew_keep_their_seller() {
 #[tokio::test]
 async fn the_command_line_minds_the_same_names_and_notes_what_it_makes() {
     let server = ApiServer::start().await;
-    let mut owner = capconduit::store::connect_as_owner(&server.db.settings())
+    let mut owner = capconduit::db::connect_as_owner(&server.db.settings())
         .await
         .expect("connects");
     let mut user = NewUser {

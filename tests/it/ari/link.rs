@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use capconduit::ari::{LinkState, Tuning};
+use capconduit::asterisk::ari::{LinkState, Tuning};
 use tokio::net::TcpListener;
 
 use super::{Recorder, Watching, tuning};

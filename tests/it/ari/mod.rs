@@ -8,7 +8,7 @@ mod resync;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use capconduit::ari::{CallObserver, LinkState, Server, Tuning, Watcher};
+use capconduit::asterisk::ari::{CallObserver, LinkState, Server, Tuning, Watcher};
 use capconduit::domain::{CallFact, LiveChannel, LiveView, ServerIdentity, ServerName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use capconduit::ari::Server;
-use capconduit::ari::rest::{Error, Rest};
+use capconduit::asterisk::ari::Server;
+use capconduit::asterisk::ari::rest::{Error, Rest};
 
 use crate::support::fake_ari::FakeAri;
 use crate::support::journal::{Journal, PATIENCE};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capconduit::ari::{LinkState, Tuning};
+use capconduit::asterisk::ari::{LinkState, Tuning};
 
 use super::{Recorder, Watching, tuning};
 use crate::support::fake_ari::FakeAri;

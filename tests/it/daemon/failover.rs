@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use capconduit::db::Store;
 use capconduit::domain::CampaignId;
-use capconduit::store::Store;
-use capconduit::telemetry::Chain;
+use capconduit::runtime::telemetry::Chain;
 
 use crate::support::daemon::{Daemon, DaemonSettings, route_at};
 use crate::support::postgres::settings;

@@ -263,7 +263,10 @@ async fn users_are_made_once_and_sample_data_goes_into_an_empty_database_only() 
         .await;
     assert_eq!(same, 1);
     assert!(sample_hash.starts_with("$argon2id$"), "{sample_hash}");
-    assert!(!capconduit::password::verify("password", &sample_hash));
+    assert!(!capconduit::accounts::password::verify(
+        "password",
+        &sample_hash
+    ));
     let given = settings
         .command("user")
         .args(["password", "platform_admin"])
@@ -474,7 +477,7 @@ async fn a_database_of_another_encoding_is_refused_before_anything_is_made() {
         );
         let said = failed_migration(&DaemonSettings::new("a", &url)).await;
         assert!(said.contains(&format!("encoding is {encoding}")), "{said}");
-        let other = capconduit::store::connect_as_owner(&settings(&url))
+        let other = capconduit::db::connect_as_owner(&settings(&url))
             .await
             .unwrap();
         let made = other

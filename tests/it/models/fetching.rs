@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capconduit::models::{DownloadError, InstallError, Trial};
+use capconduit::vosk_models::{DownloadError, InstallError, Trial};
 
 use super::{ENGLISH, World, answering, archive, assert_same_files};
 

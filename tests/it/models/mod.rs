@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use capconduit::models::{
+use capconduit::vosk_models::{
     Download, Event, InstallError, Installed, Installer, Limits, Source, Trial, Try, Wanted,
 };
 use jiff::Timestamp;
@@ -67,8 +67,8 @@ fn archive(name: &str) -> Vec<u8> {
 
 /// The SHA-256 of an archive, in hexadecimal.
 fn sum_of(bytes: &[u8]) -> String {
-    let (sum, _) = capconduit::digest::sha256(bytes).unwrap();
-    capconduit::digest::hex(&sum)
+    let (sum, _) = capconduit::runtime::digest::sha256(bytes).unwrap();
+    capconduit::runtime::digest::hex(&sum)
 }
 
 /// Trials that always end so.

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write as _};
 
-use capconduit::models::{InstallError, UnpackError};
+use capconduit::vosk_models::{InstallError, UnpackError};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -28,7 +28,7 @@ async fn refused_by(world: &World) -> String {
     assert!(!world.part().exists());
     let outside = std::fs::read_dir(world.directory.path()).unwrap();
     assert_eq!(outside.count(), 1);
-    capconduit::telemetry::Chain(&error).to_string()
+    capconduit::runtime::telemetry::Chain(&error).to_string()
 }
 
 /// The model with one more entry.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use capconduit::models::{InstallError, Manifest};
+use capconduit::vosk_models::{InstallError, Manifest};
 
 use super::{ENGLISH, World, archive, assert_same_files, files_of, zip_of};
 
@@ -106,8 +106,8 @@ async fn two_installations_exclude_each_other() {
     });
     let mut installer = world.installer.clone();
     installer.download.read = std::time::Duration::from_secs(60);
-    let source = capconduit::models::Source::parse(&world.server.url(ENGLISH)).unwrap();
-    let wanted = capconduit::models::Wanted::new(&source, None, None, None).unwrap();
+    let source = capconduit::vosk_models::Source::parse(&world.server.url(ENGLISH)).unwrap();
+    let wanted = capconduit::vosk_models::Wanted::new(&source, None, None, None).unwrap();
     let first = tokio::spawn(async move {
         installer
             .install(&wanted, jiff::Timestamp::UNIX_EPOCH)

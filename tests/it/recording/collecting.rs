@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use capconduit::domain::{DialStatus, Leg, Stem};
-use capconduit::recording::collector::Round;
+use capconduit::recordings::collector::Round;
 use sha2::{Digest as _, Sha256};
 
 use super::{Studio, age, wav};
@@ -216,7 +216,7 @@ async fn a_crash_between_any_two_steps_is_made_good() {
     // Stored, not written down.
     studio.write_all(&stem);
     let places = studio.places();
-    let key = capconduit::storage::Key::of(&stem, Leg::Caller);
+    let key = capconduit::recordings::object_storage::Key::of(&stem, Leg::Caller);
     let path = studio.spool.path().join(format!("{stem}-rx.wav"));
     places.storage.put(&path, &key).await.unwrap();
     assert_eq!(studio.round().await.stored, 1);

@@ -1,5 +1,5 @@
 use capconduit::domain::Leg;
-use capconduit::recording::retention::{self, Limits};
+use capconduit::recordings::retention::{self, Limits};
 
 use super::Studio;
 
@@ -80,7 +80,7 @@ async fn one_that_is_held_stays_and_so_does_one_that_is_kept_elsewhere() {
         "stored queued, deleted none, stored queued"
     );
     let store = studio.world.db.store();
-    let now = capconduit::clock::now();
+    let now = capconduit::runtime::clock::now();
     let places = studio.places();
     let counts = store.count_recordings(now, now, places.storage.location());
     assert!(counts.await.unwrap().elsewhere);

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use capconduit::domain::{DialStatus, Leg, Stem};
-use capconduit::recording::Places;
-use capconduit::recording::collector::{Collector, Round};
+use capconduit::recordings::Places;
+use capconduit::recordings::collector::{Collector, Round};
+use capconduit::recordings::object_storage::{Settings, Storage};
 use capconduit::routing::Engine;
-use capconduit::storage::{Settings, Storage};
 use tempfile::TempDir;
 
 use crate::support::World;

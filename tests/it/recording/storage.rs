@@ -1,6 +1,6 @@
 //! Any storage behaves the same; S3 is tried where `CAPCONDUIT_TEST_S3` names a server, see `tests/s3/run`.
 
-use capconduit::storage::{Error, Key, Settings, Storage};
+use capconduit::recordings::object_storage::{Error, Key, Settings, Storage};
 use futures_util::TryStreamExt as _;
 
 async fn bytes(
@@ -103,7 +103,7 @@ async fn links_lead_nowhere() {
 #[cfg(not(feature = "s3"))]
 #[test]
 fn without_s3_an_s3_storage_is_a_clear_error() {
-    let settings = Settings::S3(capconduit::storage::S3Settings {
+    let settings = Settings::S3(capconduit::recordings::object_storage::S3Settings {
         bucket: "b".to_owned(),
         prefix: String::new(),
         endpoint: None,
@@ -116,7 +116,7 @@ fn without_s3_an_s3_storage_is_a_clear_error() {
 
 #[cfg(feature = "s3")]
 mod s3 {
-    use capconduit::storage::S3Settings;
+    use capconduit::recordings::object_storage::S3Settings;
 
     use super::*;
 

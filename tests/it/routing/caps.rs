@@ -114,9 +114,7 @@ async fn a_count_raised_from_outside_is_respected_at_once() {
     let outside = tokio::spawn({
         let settings = world.db.settings();
         async move {
-            let client = capconduit::store::connect_as_owner(&settings)
-                .await
-                .unwrap();
+            let client = capconduit::db::connect_as_owner(&settings).await.unwrap();
             for _ in 0..10 {
                 client
                     .batch_execute(

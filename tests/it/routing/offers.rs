@@ -1,6 +1,6 @@
 use capconduit::domain::{Decision, DialStatus, HangupCause, Question, RefusalReason, decide};
 use capconduit::routing::Verdict;
-use capconduit::telemetry::{Form, subscriber};
+use capconduit::runtime::telemetry::{Form, subscriber};
 
 use crate::support::World;
 use crate::support::journal::Lines;

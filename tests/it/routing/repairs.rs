@@ -1,5 +1,5 @@
 use capconduit::domain::{DialStatus, DialledOn, LiveChannel};
-use capconduit::house::House;
+use capconduit::history::House;
 use capconduit::routing::Dialled;
 
 use crate::support::World;

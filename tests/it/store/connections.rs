@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use capconduit::db::health::keeps_sessions;
+use capconduit::db::request::Reach;
+use capconduit::db::sql::Sql;
+use capconduit::db::{Error, Store, Unavailable};
 use capconduit::domain::DialledNumber;
-use capconduit::store::calls::AskedCall;
-use capconduit::store::health::keeps_sessions;
-use capconduit::store::offers::{Concurrency, Look};
-use capconduit::store::request::Reach;
-use capconduit::store::sql::Sql;
-use capconduit::store::{Error, Store, Unavailable};
+use capconduit::routing::store::calls::AskedCall;
+use capconduit::routing::store::offers::{Concurrency, Look};
 
 use crate::support::fault_proxy::{Door, FaultProxy};
 use crate::support::postgres::settings;
@@ -147,7 +147,7 @@ async fn the_oldest_snapshot_is_seen() {
     let store = db.store();
     let none = store.oldest_snapshot().await.unwrap();
     assert!(none.seconds < 60.0, "{none:?}");
-    let reader = capconduit::store::connect_as_owner(&db.settings())
+    let reader = capconduit::db::connect_as_owner(&db.settings())
         .await
         .unwrap();
     reader
@@ -170,7 +170,7 @@ async fn clocks_on_one_host_agree_and_its_sessions_are_kept() {
     let db = TestDb::new().await;
     let offset = db
         .store()
-        .clock_offset(capconduit::clock::now)
+        .clock_offset(capconduit::runtime::clock::now)
         .await
         .unwrap();
     assert!(offset.as_secs_f64().abs() < 0.5, "{offset}");
@@ -211,7 +211,7 @@ async fn a_pooler_that_gives_sessions_to_transactions_is_found_out() {
         let url = format!("host={} user=postgres dbname={name}", directory.display());
         let settings = settings(&url);
         eventually("it pools", async || {
-            capconduit::store::connect_as_owner(&settings).await.is_ok()
+            capconduit::db::connect_as_owner(&settings).await.is_ok()
         })
         .await;
         let found = keeps_sessions(&settings).await;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use capconduit::domain::DialStatus;
-use capconduit::house::{House, Keep};
-use capconduit::store::history::{HistoryTable, Month, WhichMonth};
+use capconduit::history::store::months::{HistoryTable, Month, WhichMonth};
+use capconduit::history::{House, Keep};
 use jiff::civil::date;
 
 use crate::support::daemon::DaemonSettings;
@@ -57,7 +57,7 @@ async fn keep_house_until_all_is_moved(db: &TestDb) {
 }
 
 /// One round that keeps so much.
-async fn drop_old(db: &TestDb, keep: &Keep) -> Vec<capconduit::house::Failure> {
+async fn drop_old(db: &TestDb, keep: &Keep) -> Vec<capconduit::history::Failure> {
     House::new(db.store(), keep.clone()).round().await
 }
 
@@ -173,7 +173,7 @@ async fn statements_of_a_call_know_one_partition_of_its_attempts() {
             "1, 1, true, 'released', now(), 'answered', null, null, null, false, null, null",
         ),
     ] {
-        let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/src/routing/sql/{name}.sql", env!("CARGO_MANIFEST_DIR"));
         let statement = std::fs::read_to_string(path).unwrap();
         db.run(&format!("prepare looked as {statement}")).await;
         let rows = db
@@ -204,7 +204,10 @@ async fn the_decisions_of_a_call_are_looked_for_in_the_months_of_the_call() {
          set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off",
     )
     .await;
-    let path = format!("{}/sql/api/live/decisions.sql", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/src/calls/sql/live/decisions.sql",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let statement = std::fs::read_to_string(path).unwrap();
     db.run(&format!("prepare looked as {statement}")).await;
     let rows = db
@@ -317,9 +320,7 @@ async fn an_import_of_old_months_is_moved_to_them_and_no_record_is_refused_meanw
         let over = Arc::clone(&over);
         let settings = db.settings();
         async move {
-            let client = capconduit::store::connect_as_owner(&settings)
-                .await
-                .unwrap();
+            let client = capconduit::db::connect_as_owner(&settings).await.unwrap();
             client
                 .batch_execute("set role capconduit_app; set lock_timeout = '200ms'; set statement_timeout = '1s'")
                 .await
@@ -416,7 +417,7 @@ async fn of_a_large_default_partition_nothing_is_read_under_a_lock() {
     assert_eq!(make().await, Month::Prepared);
     assert_eq!(db.one::<i64>(guards).await, 1);
     // Its validation waits for nobody who reads or writes.
-    let writer = capconduit::store::connect_as_owner(&db.settings())
+    let writer = capconduit::db::connect_as_owner(&db.settings())
         .await
         .unwrap();
     let old_row = log_row("2019-01-02");
@@ -511,7 +512,7 @@ async fn a_month_of_the_log_stays_while_recordings_of_its_calls_do() {
 async fn a_month_somebody_reads_is_dropped_when_he_is_done_and_holds_up_no_record_until_then() {
     let db = TestDb::new().await;
     old_and_new(&db).await;
-    let reader = capconduit::store::connect_as_owner(&db.settings())
+    let reader = capconduit::db::connect_as_owner(&db.settings())
         .await
         .unwrap();
     reader
@@ -519,7 +520,7 @@ async fn a_month_somebody_reads_is_dropped_when_he_is_done_and_holds_up_no_recor
         .await
         .unwrap();
     let keep = vec![(HistoryTable::CallLogs, 24)];
-    let writer = capconduit::store::connect_as_owner(&db.settings())
+    let writer = capconduit::db::connect_as_owner(&db.settings())
         .await
         .unwrap();
     writer

@@ -1,5 +1,5 @@
-use capconduit::store::connect_as_owner;
-use capconduit::store::migrate::{self, CURRENT, Error, migrate};
+use capconduit::db::connect_as_owner;
+use capconduit::db::migrate::{self, CURRENT, Error, migrate};
 
 use crate::support::TestDb;
 

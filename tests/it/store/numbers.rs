@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use capconduit::db::connect_as_owner;
+use capconduit::db::migrate::{Error, check, migrate};
 use capconduit::domain::DialledNumber;
-use capconduit::store::connect_as_owner;
-use capconduit::store::migrate::{Error, check, migrate};
 use tokio_postgres::Client;
 
 use crate::support::{TestDb, eventually};
@@ -226,7 +226,7 @@ async fn a_number_is_looked_up_by_index_in_the_daemons_role() {
     let db = TestDb::new().await;
     db.run("set role capconduit_app; set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
         .await;
-    let statement = capconduit::store::sql::LOCK_CAMPAIGN.text;
+    let statement = capconduit::routing::store::sql::LOCK_CAMPAIGN.text;
     db.run(&format!("prepare look (text[]) as {statement}"))
         .await;
     let plan = db

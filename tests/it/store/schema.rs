@@ -1,12 +1,12 @@
-use capconduit::store::sql;
+use capconduit::app::statements::{OF_API, OF_DAEMON};
 
-use crate::support::TestDb;
+use crate::support::{TestDb, files_below};
 
 #[tokio::test]
 async fn every_statement_can_be_prepared_by_the_daemons_role() {
     let db = TestDb::new().await;
     db.run("set role capconduit_app").await;
-    for statement in sql::ALL {
+    for statement in OF_DAEMON.iter().copied().flatten() {
         let prepared = db.owner.prepare(statement.text).await;
         assert!(prepared.is_ok(), "{}: {prepared:?}", statement.name);
     }
@@ -16,7 +16,7 @@ async fn every_statement_can_be_prepared_by_the_daemons_role() {
 async fn every_statement_of_the_api_can_be_prepared_by_its_role() {
     let db = TestDb::new().await;
     db.run("set role capconduit_admin").await;
-    for statement in sql::API.iter().copied().flatten() {
+    for statement in OF_API.iter().copied().flatten() {
         let prepared = db.owner.prepare(statement.text).await;
         assert!(prepared.is_ok(), "{}: {prepared:?}", statement.name);
     }
@@ -24,23 +24,25 @@ async fn every_statement_of_the_api_can_be_prepared_by_its_role() {
 
 #[test]
 fn every_file_of_statements_is_used() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
-    let mut folders = vec![root.join("queries")];
-    for folder in std::fs::read_dir(root.join("api")).unwrap() {
-        folders.push(folder.unwrap().path());
-    }
-    let known: Vec<&str> = sql::ALL
-        .iter()
-        .chain(sql::API.iter().copied().flatten())
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let known: Vec<&str> = [OF_DAEMON, OF_API]
+        .concat()
+        .into_iter()
+        .flatten()
         .map(|statement| statement.name)
         .collect();
-    for folder in folders {
-        for file in std::fs::read_dir(folder).unwrap() {
-            let path = file.unwrap().path().with_extension("");
-            let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
-            assert!(known.contains(&name), "{name}.sql");
-        }
+    let files = files_below(&root);
+    let statements = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "sql"));
+    let mut count = 0;
+    for path in statements {
+        let path = path.with_extension("");
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        assert!(known.contains(&name), "{name}.sql");
+        count += 1;
     }
+    assert!(count > 200, "only {count} files were looked at");
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use capconduit::digest::hex;
-use capconduit::store::migrate::{self, migrate};
-use capconduit::store::{Settings, connect_as_owner};
+use capconduit::db::migrate::{self, migrate};
+use capconduit::db::{Settings, connect_as_owner};
+use capconduit::runtime::digest::hex;
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use capconduit::agi::{Limits, Router, bind, serve};
+use capconduit::asterisk::agi::{Limits, Router, bind, serve};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

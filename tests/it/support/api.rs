@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use capconduit::accounts::sealing::{SealingKey, SealingKeys};
 use capconduit::domain::network::ForwardedHeader;
 use capconduit::domain::weak_password::PasswordRule;
 use capconduit::domain::{Claims, SecondFactor};
 use capconduit::http;
 pub use capconduit::http::api::Accounts;
 use capconduit::http::api::Settings;
+use capconduit::recordings::object_storage;
+use capconduit::recordings::object_storage::Storage;
 use capconduit::routing::Engine;
-use capconduit::sealing::{SealingKey, SealingKeys};
-use capconduit::storage::{self, Storage};
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -29,7 +30,7 @@ pub const INTERNAL_TOKEN: &str = "internal-token-of-the-tests";
 
 /// Hashing takes its time: once for all.
 static HASH: LazyLock<String> =
-    LazyLock::new(|| capconduit::password::hash(PASSWORD).expect("a hash"));
+    LazyLock::new(|| capconduit::accounts::password::hash(PASSWORD).expect("a hash"));
 
 pub struct ApiServer {
     pub db: TestDb,
@@ -52,7 +53,7 @@ pub fn settings() -> Settings {
         secure_cookies: false,
         trusted_proxies: vec![],
         forwarded_header: ForwardedHeader::default(),
-        untrusted_proxy: http::api::UntrustedProxy::default(),
+        untrusted_proxy: http::kit::address::UntrustedProxy::default(),
         contexts: vec!["agents".to_owned()],
         session_idle: Duration::from_secs(3_600),
         session_age: Duration::from_secs(86_400),
@@ -62,7 +63,7 @@ pub fn settings() -> Settings {
         requests_per_minute: 100_000,
         anonymous_requests_per_minute: 100_000,
         internal_apart: false,
-        quotas: http::api::Quotas::default(),
+        quotas: capconduit::accounts::api::quotas::Quotas::default(),
         claims: Claims::Open,
         accounts: accounts(),
     }
@@ -100,7 +101,7 @@ async fn serve(
     let listener = http::bind("127.0.0.1:0".parse().expect("address"), "http.listen").await;
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let storage = storage::Settings::Directory(storage.to_owned());
+    let storage = object_storage::Settings::Directory(storage.to_owned());
     let storage = Storage::open(&storage).expect("a storage");
     let router = http::api::router(db.store(), engine, Some(storage), settings);
     tokio::spawn(http::serve(

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use capconduit::store::{Settings, Store, connect_as_owner, migrate};
+use capconduit::db::{Settings, Store, connect_as_owner, migrate};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -106,6 +106,7 @@ pub fn settings(url: &str) -> Settings {
         api_connections: 8,
         heavy_connections: 4,
         export_connections: 2,
+        prepared: &capconduit::routing::store::sql::HOT,
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use capconduit::{
-    agi::Router,
-    domain::{CallId, RefusalReason, ReservationId},
-    routing::{EndReport, Offer, Refusal, RouteRequest, Verdict},
-};
+use capconduit::asterisk::agi::Router;
+use capconduit::domain::{CallId, RefusalReason, ReservationId};
+use capconduit::routing::{EndReport, Offer, Refusal, RouteRequest, Verdict};
 use tokio::sync::watch;
 
 /// The engine's own fault.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Child;
 
-use capconduit::store::{connect_as_owner, migrate};
+use capconduit::db::{connect_as_owner, migrate};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::TestDb;

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use capconduit::transcription::{Settings, Status};
+use capconduit::transcripts::{Settings, Status};
 
 use super::lab::{Lab, fixture, repeated, wav};
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use capconduit::storage::{self, Storage};
-use capconduit::transcription::models::{Places, View};
-use capconduit::transcription::process::Program;
-use capconduit::transcription::{Service, Settings, Status};
+use capconduit::recordings::object_storage;
+use capconduit::recordings::object_storage::Storage;
+use capconduit::transcripts::models::{Places, View};
+use capconduit::transcripts::process::Program;
+use capconduit::transcripts::{Service, Settings, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -180,7 +181,7 @@ impl Lab {
     }
 
     pub fn start(&self, settings: Settings) -> Running {
-        let storage = storage::Settings::Directory(self.storage_root());
+        let storage = object_storage::Settings::Directory(self.storage_root());
         let storage = Storage::open(&storage).unwrap();
         let service = Service::new(settings, self.db.store(), storage);
         let stop = CancellationToken::new();

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use capconduit::clock::now;
 use capconduit::domain::{Language, RecordingLanguage, Segment, Speaker, Word};
-use capconduit::store::jobs::{Failure, Lease};
-use capconduit::store::transcripts::NewTranscript;
+use capconduit::runtime::clock::now;
+use capconduit::transcripts::store::jobs::{Failure, Lease};
+use capconduit::transcripts::store::transcripts::NewTranscript;
 
 use super::lab::{Lab, wav};
 
@@ -222,7 +222,7 @@ async fn jobs_nobody_can_do_are_not_read_through() {
     lab.db
         .run("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
         .await;
-    let claim = capconduit::store::sql::CLAIM_JOB.text;
+    let claim = capconduit::transcripts::store::sql::CLAIM_JOB.text;
     let prepared = format!("prepare claim as {claim}");
     lab.db.run(&prepared).await;
     let plan = lab

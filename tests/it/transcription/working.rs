@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use capconduit::transcription::Status;
+use capconduit::transcripts::Status;
 
 use super::lab::{Lab, fixture, repeated, wav};
 

@@ -1,0 +1,6 @@
+//! Transcripts and their queue in the database.
+
+pub mod jobs;
+pub mod sql;
+pub mod transcripts;
+pub mod views;
