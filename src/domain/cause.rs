@@ -16,8 +16,6 @@ impl HangupCause {
     pub const NORMAL: Self = Self(16);
     /// User busy; SIP 486.
     pub const USER_BUSY: Self = Self(17);
-    /// No user responding; SIP 408.
-    pub const NO_USER_RESPONDING: Self = Self(18);
     /// No answer from user; SIP 480.
     pub const NO_ANSWER: Self = Self(19);
     /// Subscriber absent; SIP 480.
@@ -26,8 +24,6 @@ impl HangupCause {
     pub const CALL_REJECTED: Self = Self(21);
     /// No circuit or channel available; SIP 503.
     pub const NO_CIRCUIT: Self = Self(34);
-    /// Temporary failure; SIP 500.
-    pub const TEMPORARY_FAILURE: Self = Self(41);
 
     /// `None` outside 0..=127.
     pub fn new(value: u8) -> Option<Self> {

@@ -237,3 +237,30 @@ fn sql_stands_in_files_of_its_own_and_in_the_command_line_only() {
         }
     }
 }
+
+#[test]
+fn every_field_that_the_page_on_logs_names_is_logged() {
+    let page = include_str!("../../docs/observability.md");
+    let table = page.split("| field | meaning |").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let names = rows.flat_map(|row| {
+        let first = row.split('|').nth(1).unwrap_or_default();
+        first.split('`').skip(1).step_by(2).collect::<Vec<_>>()
+    });
+    let code: String = sources().iter().map(|(file, _)| code(file)).collect();
+    let mut count = 0;
+    for name in names {
+        let logged = [" =", ","].iter().any(|end| {
+            let field = format!("{name}{end}");
+            let starts = code.match_indices(&field).map(|(at, _)| at);
+            let mut before = starts.map(|at| code[..at].chars().next_back());
+            before.any(|c| c.is_some_and(|c| c.is_whitespace() || c == '('))
+        });
+        assert!(logged, "`{name}` is documented and never logged");
+        count += 1;
+    }
+    assert!(count >= 15, "only {count} fields were found");
+}

@@ -2,17 +2,18 @@
 //! (RFC 9110, 8.8.3 and 13.1).
 
 use std::fmt::Display;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::code::Code;
 use super::problem::Problem;
 use super::trace;
+use crate::runtime::digest;
 
 /// The version of a thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +22,13 @@ pub struct Tag(String);
 impl Tag {
     /// Made of what changes with every change: ids and times in microseconds.
     pub fn of(parts: &[i64]) -> Self {
-        // Fixed keys: the same on every daemon and after a restart.
-        let mut hasher = DefaultHasher::new();
-        parts.hash(&mut hasher);
-        Self(format!("\"{:016x}\"", hasher.finish()))
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
+        Self::of_text(&bytes)
     }
 
-    /// Of the text itself.
+    /// Of the text itself: half of its SHA-256, so that every daemon of every version gives the same.
     pub fn of_text(text: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        Self(format!("\"{:016x}\"", hasher.finish()))
+        Self(format!("\"{}\"", digest::hex(&Sha256::digest(text)[..16])))
     }
 
     /// Whether it is one of the versions that the reader has.
